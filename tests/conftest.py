@@ -1,0 +1,92 @@
+"""What the tests of the template share: rendering in process, away from the developer's settings."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TEMPLATE = REPOSITORY / "template"
+QUESTIONS = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
+BACKENDS: list[str] = list(QUESTIONS["backends"]["choices"].values())
+COMBINATIONS = [
+    list(chosen) for size in range(1, len(BACKENDS) + 1) for chosen in combinations(BACKENDS, size)
+]
+CACHES = shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep Copier and git away from the settings of whoever runs the tests."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COPIER_SETTINGS_PATH", str(home / "copier.yml"))
+        patch.setenv("COPIER_CACHE_DIR", str(home / "cache"))
+        patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        for who in ("AUTHOR", "COMMITTER"):
+            patch.setenv(f"GIT_{who}_NAME", "Test")
+            patch.setenv(f"GIT_{who}_EMAIL", "test@example.com")
+        patch.delenv("VIRTUAL_ENV", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template as it stands in the working tree, without history."""
+    return copy_template(tmp_path_factory.mktemp("template") / "modelctx")
+
+
+def copy_template(destination: Path) -> Path:
+    """Copy what Copier needs of this repository."""
+    for name in ("template", "extensions"):
+        shutil.copytree(REPOSITORY / name, destination / name, ignore=CACHES)
+    shutil.copy(REPOSITORY / "copier.yml", destination)
+    return destination
+
+
+def render(template: Path, destination: Path, **answers: Any) -> Path:
+    """Generate a project in process, as `copier copy --trust --defaults` does."""
+    import copier
+    from copier import Settings
+
+    copier.run_copy(
+        str(template),
+        destination,
+        data={"project_name": "demo server", **answers},
+        defaults=True,
+        unsafe=True,
+        quiet=True,
+        settings=Settings(),
+    )
+    return destination
+
+
+def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
+    """Run a command that must succeed and return what it printed."""
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def snapshot(project: Path) -> dict[str, bytes]:
+    """Return every file of a project by its path, without environments, caches and history."""
+    skip = {".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__"}
+    return {
+        path.relative_to(project).as_posix(): path.read_bytes()
+        for path in sorted(project.rglob("*"))
+        if path.is_file() and not skip.intersection(path.relative_to(project).parts)
+    }
