@@ -1,0 +1,393 @@
+"""Measure a generated server beside what it has to stand up to: `uv run python benchmarks/run.py`.
+
+What stands in one row of the table takes turns within one run, since a busy machine slows down
+whoever happens to be next. CPU is what all threads of a process used, the least of all rounds:
+other programs hardly disturb it. Wall is the median. Read the ratios rather than the times.
+
+Linux only. Needs uv, git and, for the reference server, npm. Everything is made in a temporary
+folder, and nothing is written but the table.
+"""
+
+import argparse
+import ctypes
+import itertools
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from pathlib import Path
+from statistics import median
+from typing import Any, Self
+
+HERE = Path(__file__).resolve().parent
+REFERENCE = "@modelcontextprotocol/server-filesystem@2026.8.31"
+NODE = "node@24.21.0"
+SERVERS = HERE / "servers.py"
+# One client of a benchmark makes more calls than the default permits. Each is still counted.
+UNLIMITED = ("--guard-rate", "100000", "--guard-burst", "100000")
+
+MODERN, LEGACY = "2026-07-28", "2025-11-25"
+CLIENT = {"name": "benchmark", "version": "1"}
+ENVELOPE = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientInfo": CLIENT,
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds that something took."""
+
+    cpu: float
+    wall: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    what: str
+    ours: Cost
+    beside: str = ""
+    other: Cost | None = None
+    goal: str = ""
+
+
+class Server:
+    """A server's process, and a client that costs next to nothing: JSON lines over its pipes."""
+
+    def __init__(self, command: list[str], env: Mapping[str, str], era: str = MODERN) -> None:
+        self._ids = itertools.count(1)
+        self._era = era
+        self._log = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
+        )
+        self._cpu_clock = cpu_clock(self._process.pid)
+        if era == LEGACY:
+            hello = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": CLIENT}
+            self.ask(self.request("initialize", **hello))
+            self._write(b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
+
+    def cpu(self) -> float:
+        """Return the CPU seconds that all threads of the process have used so far."""
+        return time.clock_gettime(self._cpu_clock)
+
+    def request(self, method: str, **params: Any) -> bytes:
+        """Write down a request as a line."""
+        if self._era == MODERN:
+            params["_meta"] = ENVELOPE
+        request = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
+        return json.dumps(request).encode() + b"\n"
+
+    def ask(self, line: bytes) -> bytes:
+        """Send a request and wait for the line that answers it."""
+        assert self._process.stdout
+        self._write(line)
+        return self._process.stdout.readline()
+
+    def result(self, answer: bytes) -> Any:
+        """Return the result in an answer, which must not be an error."""
+        try:
+            result = json.loads(answer)["result"]
+        except (ValueError, KeyError):
+            self._log.seek(0)
+            sys.exit(f"no result: {answer[:500]!r}\n{self._log.read().decode()}")
+        if result.get("isError"):
+            sys.exit(f"an error: {result}")
+        return result
+
+    def _write(self, line: bytes) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(line)
+        self._process.stdin.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A temporary folder with all that is measured."""
+
+    root: Path
+
+    def start(self, *command: str | Path, era: str = MODERN) -> Server:
+        """Start a server with nothing of the developer's own in its environment but PATH."""
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.root / "home")}
+        return Server([str(part) for part in command], env, era)
+
+    @cached_property
+    def template(self) -> Path:
+        """Return this repository's template as a repository with one release."""
+        made = self.root / "modelctx"
+        caches = shutil.ignore_patterns("__pycache__", ".*_cache")
+        for name in ("template", "extensions"):
+            shutil.copytree(HERE.parent / name, made / name, ignore=caches)
+        shutil.copy(HERE.parent / "copier.yml", made)
+        git = ("git", "-C", str(made), "-c", "user.name=benchmark", "-c", "user.email=b@example.com")
+        for command in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "-m", "first")):
+            run(*git, *command)
+        run(*git, "tag", "v1.0.0")
+        return made
+
+    def generate(self) -> Path:
+        """Generate a project, as a user does."""
+        project = Path(tempfile.mkdtemp(dir=self.root)) / "bench-server"
+        copy = ("copy", "--trust", "--defaults", "--quiet", "-d", "project_name=bench server")
+        run(sys.executable, "-m", "copier", *copy, str(self.template), str(project))
+        return project
+
+    @cached_property
+    def venv(self) -> Path:
+        """Return the folder of the commands of a project, installed as its README says."""
+        project = self.generate()
+        sync = ("uv", "sync", "--quiet", "--no-dev", "--compile-bytecode")
+        run(*sync, "--python", sys.executable, "--directory", str(project))
+        return project / ".venv" / "bin"
+
+    @cached_property
+    def reference(self) -> list[str]:
+        """Return the command of the reference server, or nothing where there is no npm."""
+        if not shutil.which("npm"):
+            return []
+        modules = self.root / "node" / "node_modules"
+        run("npm", "install", "--silent", "--prefix", str(modules.parent), NODE, REFERENCE)
+        entry = modules / "@modelcontextprotocol/server-filesystem/dist/index.js"
+        return [str(modules / "node/bin/node"), str(entry)]
+
+    @cached_property
+    def tree(self) -> Path:
+        """Return a folder with 50,000 files of 1 KiB in 500 folders."""
+        top = self.served / "tree"
+        text = "all work and no play makes a file\n" * 30
+        for number in range(500):
+            folder = top / f"group-{number % 20}" / f"folder-{number}"
+            folder.mkdir(parents=True)
+            for each in range(100):
+                (folder / f"file-{each}.txt").write_text(text)
+            (folder / "file-0.txt").rename(folder / f"needle-{number}.txt")
+        (top / "read.txt").write_text("somewhat longer lines of some text in a file\n" * 91)
+        return top
+
+    @cached_property
+    def served(self) -> Path:
+        """Return the folder that servers of files serve."""
+        folder = self.root / "served"
+        folder.mkdir()
+        return folder
+
+
+def start(lab: Lab, rounds: int) -> Iterator[Row]:
+    """Cold start: from the process to the answer to its first tools/list."""
+
+    def begin(*command: str | Path) -> Cost:
+        since = time.perf_counter()
+        with lab.start(*command) as server:
+            answer = server.ask(server.request("tools/list"))
+            cost = Cost(server.cpu(), time.perf_counter() - since)
+            server.result(answer)
+        return cost
+
+    project = partial(begin, lab.venv / "bench-server", lab.served)
+    bare = partial(begin, lab.venv / "python", SERVERS, "bare")
+    ours, other = alternate([project, bare], rounds)
+    yield Row("start to first tools/list", ours, "bare SDK server", other, "≤ 1.15")
+
+
+def call(lab: Lab, rounds: int) -> Iterator[Row]:
+    """A guarded, audited call over stdio, and what of it is the guard."""
+    others = (("bare", "bare SDK server", "≤ 1.00"), ("unguarded", "no guard", "100 µs more"))
+    echo = partial(calls, tool="echo", arguments={"text": "hello"}, count=500)
+    guarded = (lab.venv / "python", SERVERS, "guarded", lab.served, *UNLIMITED)
+    for era, (kind, beside, goal) in itertools.product((MODERN, LEGACY), others):
+        with (
+            lab.start(*guarded, era=era) as one,
+            lab.start(lab.venv / "python", SERVERS, kind, era=era) as two,
+        ):
+            ours, other = alternate([partial(echo, one), partial(echo, two)], rounds)
+        yield Row(f"echo, {era}", ours, beside, other, goal)
+
+
+def files(lab: Lab, rounds: int) -> Iterator[Row]:
+    """Work on files, beside the reference server."""
+    tree = lab.tree
+    folder = str(tree / "group-0" / "folder-0")
+    text = "one of many lines that are written\n" * (2**20 // 35)
+    names = {"path": str(tree), "pattern": "**/needle-*.txt"}
+    jobs: list[tuple[str, int, str, dict[str, Any], str]] = [
+        ("read 4 KiB", 200, "read_text_file", {"path": f"{tree}/read.txt"}, ""),
+        ("list 100 entries", 200, "list_directory", {"path": folder}, ""),
+        ("write 1 MiB", 10, "write_file", {"path": f"{tree}/new.txt", "content": text}, ""),
+        ("search 50,000 names", 1, "search_files", names, "≤ 0.05"),
+        ("search 50,000 files", 1, "search_content", {"path": str(tree), "pattern": "owl"}, ""),
+    ]
+    ours = (lab.venv / "bench-server", lab.served, "--no-read-only", *UNLIMITED)
+    with ExitStack() as stack:
+        servers = [stack.enter_context(lab.start(*ours, era=LEGACY))]
+        if lab.reference:
+            started = lab.start(*lab.reference, lab.served, era=LEGACY)
+            servers.append(stack.enter_context(started))
+        for what, count, tool, arguments, goal in jobs:
+            # The reference cannot search in files.
+            compared = servers[:1] if tool == "search_content" else servers
+            compare_answers(compared, tool, arguments)
+            job = partial(calls, tool=tool, arguments=arguments, count=count)
+            cost, *rest = alternate([partial(job, server) for server in compared], rounds)
+            beside = "reference server" if rest else ""
+            yield Row(what, cost, beside, rest[0] if rest else None, goal)
+
+
+def generate(lab: Lab, rounds: int) -> Iterator[Row]:
+    """Generate a project, with Copier's bytecode compiled."""
+
+    def once() -> Cost:
+        before, since = children(), time.perf_counter()
+        lab.generate()
+        return Cost(children() - before, time.perf_counter() - since)
+
+    (cost,) = alternate([once], rounds)
+    yield Row("generate a project", cost, goal="< 3000 ms of CPU")
+
+
+BENCHMARKS = {each.__name__: each for each in (start, call, files, generate)}
+
+
+def alternate(candidates: list[Callable[[], Cost]], rounds: int) -> list[Cost]:
+    """Measure all candidates in turns, after one turn that does not count."""
+    costs: list[list[Cost]] = [[] for _ in candidates]
+    for turn in range(rounds + 1):
+        order = list(enumerate(candidates))
+        for index, candidate in order if turn % 2 else reversed(order):
+            cost = candidate()
+            if turn:
+                costs[index].append(cost)
+    return [
+        Cost(min(each.cpu for each in found), median(each.wall for each in found))
+        for found in costs
+    ]
+
+
+def calls(server: Server, tool: str, arguments: dict[str, Any], count: int) -> Cost:
+    """Call a tool some times, one call after the other; the cost is that of one call."""
+    lines = [server.request("tools/call", name=tool, arguments=arguments) for _ in range(count)]
+    answers: list[bytes] = []
+    walls: list[float] = []
+    before = server.cpu()
+    for line in lines:
+        since = time.perf_counter()
+        answers.append(server.ask(line))
+        walls.append(time.perf_counter() - since)
+    cpu = (server.cpu() - before) / count
+    for answer in answers:
+        server.result(answer)
+    return Cost(cpu, median(walls))
+
+
+def compare_answers(servers: list[Server], tool: str, arguments: dict[str, Any]) -> None:
+    """Stop unless all servers did the same work: their answers have the same lines."""
+    texts = set()
+    for server in servers:
+        answer = server.ask(server.request("tools/call", name=tool, arguments=arguments))
+        texts.add("\n".join(sorted(server.result(answer)["content"][0]["text"].splitlines())))
+    if len(texts) > 1:
+        sys.exit(f"{tool}: the servers do not give the same answer")
+
+
+def cpu_clock(pid: int) -> int:
+    """Return the number of the clock that counts the CPU time of a process, ended threads too."""
+    clock = ctypes.c_int()
+    if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
+        sys.exit("the CPU time of a process cannot be read here")
+    return clock.value
+
+
+def children() -> float:
+    """Return the CPU seconds of all processes that were started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def run(*command: str) -> None:
+    """Run a command that must succeed; what it prints goes to stderr."""
+    env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    subprocess.run(command, check=True, stdout=sys.stderr, env=env)
+
+
+def milliseconds(seconds: float) -> str:
+    """Write a time in milliseconds, with two or three digits that count."""
+    value = seconds * 1000
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def cells(row: Row) -> list[str]:
+    """Write a row of the table: ratios are ours divided by the other's."""
+    ours, other = row.ours, row.other
+    ratios = ["", ""]
+    if other:
+        ratios = [f"{ours.cpu / other.cpu:.2f}", f"{ours.wall / other.wall:.2f}"]
+    times = [milliseconds(ours.cpu), milliseconds(other.cpu) if other else ""]
+    return [row.what, row.beside, *ratios, row.goal, *times]
+
+
+HEAD = ["what", "beside", "CPU ratio", "wall ratio", "goal", "CPU ms", "its CPU ms"]
+
+
+def table(rows: list[Row], markdown: bool) -> str:
+    """Lay out the rows."""
+    lines = [HEAD, *map(cells, rows)]
+    if markdown:
+        lines.insert(1, ["---", "---", *["---:"] * 5])
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def machine(lab: Lab) -> str:
+    """Say on what and with what was measured."""
+    show = "from importlib.metadata import version; print(version('mcp'))"
+    python = str(lab.venv / "python")
+    sdk = subprocess.run([python, "-c", show], capture_output=True, text=True, check=True).stdout
+    versions = f"Python {platform.python_version()}, mcp {sdk.strip()}, {NODE}, {REFERENCE}"
+    where = f"{os.cpu_count()} cores {platform.machine()}, {platform.system()}"
+    return f"{datetime.now(UTC):%Y-%m-%d}; {where} {platform.release()}; {versions}"
+
+
+def main() -> None:
+    """Run the benchmarks that are named, or all."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--rounds", type=int, default=9, help="turns that count [9]")
+    parser.add_argument("--markdown", action="store_true", help="print the table for README.md")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(BENCHMARKS):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    with tempfile.TemporaryDirectory() as root:
+        lab = Lab(Path(root))
+        rows: list[Row] = []
+        for name in options.names or BENCHMARKS:
+            rows.extend(BENCHMARKS[name](lab, options.rounds))
+        print(f"{machine(lab)}\n\n{table(rows, options.markdown)}")
+
+
+if __name__ == "__main__":
+    main()

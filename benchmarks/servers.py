@@ -1,0 +1,53 @@
+"""The servers that are measured, each with the same echo tool: `python servers.py KIND [FOLDER]`.
+
+- `bare`: the SDK as its documentation shows it.
+- `unguarded`: the SDK's server on the transport of the generated project.
+- `guarded`: the generated project, the tool in the place of custom/tools.py.
+"""
+
+import sys
+
+
+def bare() -> None:
+    """Start what somebody writes who reads the first page of the SDK's documentation."""
+    from mcp.server import MCPServer
+
+    server = MCPServer("bare")
+
+    @server.tool()
+    async def echo(text: str) -> str:
+        return text
+
+    server.run()
+
+
+def unguarded() -> None:
+    """Start the same server on the project's transport: what is left out is the guard."""
+    from bench_server import stdio
+    from mcp.server import MCPServer
+
+    server = MCPServer("unguarded")
+
+    @server.tool()
+    async def echo(text: str) -> str:
+        return text
+
+    stdio.run(server, max_line_bytes=4 * 1024 * 1024)
+
+
+def guarded() -> None:
+    """Start the project with everything that it does for a tool of its owner."""
+    from bench_server import __main__, server
+    from mcp.types import ToolAnnotations
+
+    def register(guarded_server, _):
+        @guarded_server.tool(annotations=ToolAnnotations(read_only_hint=True))
+        async def echo(text: str) -> str:
+            return text
+
+    server.register_custom = register
+    sys.exit(__main__.main(sys.argv[2:]))
+
+
+if __name__ == "__main__":
+    {"bare": bare, "unguarded": unguarded, "guarded": guarded}[sys.argv[1]]()

@@ -1,0 +1,233 @@
+# managed: part of the template; modelctx updates may rewrite it. Your code lives in custom/.
+"""The command: ``myserver [FOLDER …] [--transport stdio|http] [--check] …``.
+
+Every setting is a flag: ``MYSERVER_GUARD__RATE`` is ``--guard-rate``. Secrets are not, since the
+command line of a process is visible to others.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+from pydantic_core import PydanticUndefined
+
+from .errors import ConfigError
+from .settings import (
+    COMMAND,
+    ENV_FILE,
+    PACKAGE,
+    PREFIX,
+    SECRETS_DIR,
+    Settings,
+    audit_file,
+    default_audit_log,
+    fields,
+    load,
+    section,
+    variable,
+)
+
+FOLDERS = f"{PREFIX}FILESYSTEM__ALLOWED_PATHS"
+CLIENTS = ("claude-desktop", "claude-code", "cursor", "vscode")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0 for done, 1 for a wrong setting, 2 for usage."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if args[:1] == ["audit"]:
+            return verify(args[1:])
+        options = parser().parse_args(args)
+        os.environ.update(flags(options))
+        settings = load()
+        if options.print_config:
+            print(snippet(options.print_config, settings))
+            return 0
+        return check(settings) if options.check else serve(settings)
+    except ConfigError as error:
+        print(f"{COMMAND}: {error}", file=sys.stderr)
+        return 1
+
+
+def serve(settings: Settings) -> int:
+    """Serve until the client leaves or a signal arrives."""
+    from .server import build, confine
+
+    built = build(settings)
+    try:
+        confine(settings, built)
+        if settings.transport == "http":
+            from . import http
+
+            http.run(
+                built.server,
+                host=settings.host,
+                port=settings.port,
+                max_body_bytes=settings.max_message_bytes,
+            )
+        else:
+            from . import stdio
+
+            stdio.run(built.server, max_line_bytes=settings.max_message_bytes)
+    finally:
+        built.close()
+    return 0
+
+
+def check(settings: Settings) -> int:
+    """Open what is configured, say in one line for each backend what would be served, and stop."""
+    from .server import build, confine
+
+    built = build(settings)
+    try:
+        for backend in built.backends:
+            print(backend.summary)
+        print(f"audit: {audit_file(settings.audit) or 'stderr' if built.audit else 'switched off'}")
+        print(confine(settings, built))
+    finally:
+        built.close()
+    return 0
+
+
+def verify(args: Sequence[str]) -> int:
+    """Check the audit log, by default that of the settings with their key."""
+    from .guard.audit_verify import main as audit
+
+    settings = load().audit
+    path = Path(settings.path) if settings.path else default_audit_log().parent
+    key = settings.key.get_secret_value().encode() if settings.key else None
+    return audit(args, path, key, f"{COMMAND} audit")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command line from the settings."""
+    made = argparse.ArgumentParser(
+        prog=COMMAND,
+        description="An MCP server. It speaks to one client through stdin and stdout, or to "
+        "clients on this machine over HTTP.",
+        epilog=f"`{COMMAND} audit verify` checks the audit log. Every setting can also be an "
+        f"environment variable, named in brackets; secrets can only be that, or a file.",
+        allow_abbrev=False,
+    )
+    made.add_argument("--version", action="version", version=f"{COMMAND} {version()}")
+    made.add_argument(
+        "--check", action="store_true", help="check the settings, say what would be served, exit"
+    )
+    made.add_argument(
+        "--print-config", choices=CLIENTS, help="print a client's configuration for this server"
+    )
+    made.add_argument("--env-file", help=f"read settings from this file [{ENV_FILE}]")
+    if "filesystem" in Settings.model_fields:
+        made.add_argument("folders", nargs="*", metavar="FOLDER", help="folders to serve")
+    for path, field in fields():
+        if section(field.annotation) or secret(field.annotation):
+            continue
+        made.add_argument(
+            "--" + "-".join(path).replace("_", "-"),
+            dest="__".join(path),
+            help=_help(path, field),
+            **_kind(field.annotation),
+        )
+    return made
+
+
+def flags(options: argparse.Namespace) -> dict[str, str]:
+    """Return the settings given on the command line, each under its environment variable."""
+    given = {
+        variable(path): _as_text(value)
+        for path, _ in fields()
+        if (value := getattr(options, "__".join(path), None)) is not None
+    }
+    if folders := getattr(options, "folders", None):
+        given[FOLDERS] = json.dumps([absolute(folder) for folder in folders])
+    if options.env_file:
+        given[ENV_FILE] = options.env_file
+    return given
+
+
+def snippet(client: str, settings: Settings) -> str:
+    """Return the configuration of ``client`` that starts this server with these settings."""
+    entry = launch(settings)
+    if client == "vscode":
+        return json.dumps({"servers": {COMMAND: {"type": "stdio", **entry}}}, indent=2)
+    if client == "claude-code":
+        entry = {"type": "stdio", **entry}
+    return json.dumps({"mcpServers": {COMMAND: entry}}, indent=2)
+
+
+def launch(settings: Settings) -> dict[str, Any]:
+    """Return command, arguments and environment: a client starts the server from anywhere.
+
+    Paths are absolute. Secrets are left out: a client's configuration is no place for them.
+    """
+    beside = Path(sys.executable).parent / COMMAND  # the console script of this environment
+    command = [str(beside)] if beside.is_file() else [sys.executable, "-m", PACKAGE]
+    kept = {
+        name: os.environ[name]
+        for path, field in fields()
+        if (name := variable(path)) in os.environ and not secret(field.annotation)
+    }
+    kept.pop(FOLDERS, None)
+    folders = getattr(getattr(settings, "filesystem", None), "allowed_paths", [])
+    for name in (ENV_FILE, SECRETS_DIR):
+        if name in os.environ:
+            kept[name] = str(Path(os.environ[name]).absolute())
+    entry: dict[str, Any] = {"command": command[0], "args": [*command[1:], *map(absolute, folders)]}
+    return {**entry, "env": kept} if kept else entry
+
+
+def absolute(folder: str) -> str:
+    """Give a folder the meaning that it has where the command was typed; ``:ro`` may follow it."""
+    return str(Path(folder).expanduser().absolute())
+
+
+def version() -> str:
+    """Return the version that pyproject.toml names."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed(PACKAGE)
+    except PackageNotFoundError:
+        return "0"
+
+
+def _help(path: tuple[str, ...], field: Any) -> str:
+    text = f"{field.description or ''} Default: {default_of(field) or 'none'} [{variable(path)}]"
+    return text.replace("%", "%%")
+
+
+def secret(annotation: Any) -> bool:
+    """Say whether a setting holds a secret: then it is no flag and in no snippet."""
+    return SecretStr in _parts(annotation)
+
+
+def _kind(annotation: Any) -> dict[str, Any]:
+    if annotation is bool or bool in _parts(annotation):
+        return {"action": argparse.BooleanOptionalAction, "default": None}
+    return {"metavar": "VALUE"}
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    return getattr(annotation, "__args__", (annotation,))
+
+
+def _as_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def default_of(field: Any) -> str:
+    """Return a setting's default as a line of an environment file would have it."""
+    value = field.get_default(call_default_factory=True)
+    if value is None or value is PydanticUndefined:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+# managed: part of the template; modelctx updates may rewrite it. Your code lives in custom/.
+"""What a backend tells the server about itself after it has registered its tools."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """One backend, opened and ready.
+
+    Args:
+        name: the backend's name, as in the answers of the template.
+        summary: one line for ``--check``: what would be served.
+        read: host paths the backend must be able to read while the server runs.
+        write: host paths it must be able to read and change.
+        close: releases what the backend has opened; called once when the server stops.
+    """
+
+    name: str
+    summary: str
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    close: Callable[[], None] = lambda: None

@@ -1,0 +1,48 @@
+# managed: part of the template; modelctx updates may rewrite it. Your code lives in custom/.
+"""The filesystem backend: folders on disk, for models. Exports `register` and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..backend import Registered
+    from ..guard import GuardedServer
+    from ..settings import Settings
+
+__all__ = ["register"]
+
+
+def register(server: GuardedServer, settings: Settings) -> Registered:
+    """Open the allowed folders and add the tools. Called once, at the start.
+
+    Raises:
+        ConfigError: a folder cannot be served, or there is none.
+    """
+    # Only now: the settings, which import this package, are read before a server is built.
+    from ..backend import Registered
+    from .sandbox import RootSpec, Sandbox
+    from .tools import Tools, add_to
+
+    own = settings.filesystem
+    read_only = settings.read_only or bool(own.read_only)
+    sandbox = Sandbox(
+        [RootSpec(path, writable and not read_only) for path, writable in own.folders()],
+        follow_links=own.follow_links == "inside",
+        deny=own.deny,
+        allowed_extensions=own.allowed_extensions,
+        blocked_extensions=own.blocked_extensions,
+        deny_hardlinks=own.deny_hardlinks,
+        max_file_size=own.max_file_size,
+    )
+    tools = Tools(sandbox, own)
+    writable = any(root.writable for root in sandbox.roots)
+    # While the whole server is read-only, the guard hides what writes and says why.
+    add_to(server, tools, writing=writable or settings.read_only)
+    return Registered(
+        name="filesystem",
+        summary=tools.summary(),
+        read=tuple(root.path for root in sandbox.roots if not root.writable),
+        write=tuple(root.path for root in sandbox.roots if root.writable),
+        close=tools.close,
+    )

@@ -1,0 +1,184 @@
+# managed: part of the template; modelctx updates may rewrite it. Your code lives in custom/.
+"""Secrets are taken out of everything that is written down: audit records and the server's log.
+
+Three rules: a field whose name sounds like a secret loses its value; text that looks like a
+credential is replaced; and the secrets of this server's own settings are replaced wherever
+they appear, also encoded. The first two are heuristics, the third is exact.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import logging
+import math
+import re
+import traceback
+from collections.abc import Iterable
+from urllib.parse import quote
+
+HIDDEN = "***"
+
+_NAME = (
+    r"pass(?:word|wd|phrase|code)|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key"
+    r"|signing[_-]?key|encryption[_-]?key|authorization|cookie|credential|dsn|conn(?:ection)?"
+    r"[_-]?str(?:ing)?|session[_-]?id"
+)
+_SECRET_NAME = re.compile(rf"(?i){_NAME}|\bauth$")
+
+# Every repetition is bounded or runs over a class that its successor is not in, so that the
+# time for one text grows with its length and never with the square of it.
+_SECRET_TEXT = re.compile(
+    r"(?i:\b(?P<scheme>bearer|basic)\s{1,4}[\w\-.~+/]{6,}=*)"
+    rf"|(?i:(?P<field>(?:{_NAME})[\w-]{{0,32}}[\"']?\s{{0,4}}[:=]\s{{0,4}})"
+    r"(?:(?:bearer|basic|digest|token)\s)?"
+    r"(?:\"[^\"\n]{1,512}\"?|'[^'\n]{1,512}'?|[^\s\"'&;,}\])]{1,512}))"
+    r"|(?P<url>://)(?:[^\s/?#@]{1,512}|[^\s/?#@:]{0,128}:[^\s@]{1,512})@"
+    r"|-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:(?!-----END)[\s\S])*(?:-----END[A-Z0-9 ]*-*)?"
+    r"|\beyJ[\w-]{8,}(?:\.[\w-]*){0,4}"
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}"
+    r"|\b(?:sk|pk|rk)[-_][\w-]{16,}"
+    r"|\b(?:gh[pousr]_|github_pat_|glpat-|npm_|xox[abeprs]-|hf_|pypi-)[\w-]{16,}"
+    r"|\bAIza[\w-]{30,}"
+)
+
+# What one audit record may hold of a call's arguments. An item costs one of the budget, and one
+# more for every 64 characters that have to be searched.
+_BUDGET = 200
+_CHARACTERS = 64
+_MAX_DEPTH = 6
+_MAX_TEXT = 256
+_MAX_KEY = 64
+# Text is searched further than it is kept, or a secret across the cut would survive by halves.
+_LOOK_AHEAD = 640
+_MAX_LOG_TEXT = 65_536
+
+# Shorter secrets are not looked for: they would tear holes into ordinary words.
+_MIN_SECRET = 6
+
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_CONTROL |= {0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+def _encodings(secret: str) -> set[str]:
+    """The secret as it is, in a URL, and in Base64 at each of the three possible offsets."""
+    raw = secret.encode("utf-8", "surrogatepass")
+    forms = {secret, quote(raw, safe=""), quote(raw)}
+    for offset in range(3):
+        # Characters at both ends mix in bits of the neighbours: only those between are certain.
+        encoded = base64.b64encode(b"\0" * offset + raw).decode()
+        certain = encoded[(0, 2, 3)[offset] : (len(raw) + offset) * 8 // 6]
+        forms |= {certain, certain.replace("+", "-").replace("/", "_")}
+    return {form for form in forms if len(form) >= _MIN_SECRET}
+
+
+def _replacement(match: re.Match[str]) -> str:
+    """Keep what says which kind of secret was here."""
+    scheme, field, url = match["scheme"], match["field"], match["url"]
+    if scheme is not None:
+        return f"{scheme} {HIDDEN}"
+    if field is not None:
+        return f"{field}{HIDDEN}"
+    return f"{url}{HIDDEN}@" if url is not None else HIDDEN
+
+
+class Redactor:
+    """Takes secrets out of text and of the arguments of a call.
+
+    Args:
+        secrets: the secret settings of this server; those under 6 characters are ignored.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        forms = {form for secret in secrets for form in _encodings(secret)}
+        # Longest first: of two that begin alike, the longer one must go as a whole.
+        ordered = sorted(forms, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        # The names of arguments are few and come again with every call.
+        self._name = functools.lru_cache(maxsize=512)(self._look_at_name)
+
+    def own(self, text: str) -> str:
+        """The text without this server's own secrets."""
+        return text if self._known is None else self._known.sub(HIDDEN, text)
+
+    def text(self, text: str, limit: int = _MAX_TEXT) -> str:
+        """The text without anything that looks like a secret, cut to ``limit`` characters."""
+        cut = _SECRET_TEXT.sub(_replacement, self.own(text[: limit + _LOOK_AHEAD]))
+        return cut if len(text) <= limit and len(cut) <= limit else f"{cut[:limit]}…"
+
+    def arguments(self, value: object) -> object:
+        """A JSON value to write down for ``value``: without secrets, and small whatever it was.
+
+        At most 200 items (fewer when texts are long), 6 levels, 256 characters a text and 64 a
+        key; "…" for the rest.
+        """
+        return self._copy(value, _MAX_DEPTH, [_BUDGET])
+
+    def _copy(self, value: object, depth: int, left: list[int]) -> object:
+        left[0] -= 1
+        if isinstance(value, str):
+            left[0] -= min(len(value), _MAX_TEXT + _LOOK_AHEAD) // _CHARACTERS
+            return self.text(value)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int):
+            return value if value.bit_length() <= 64 else "…"
+        if isinstance(value, float):
+            return value if math.isfinite(value) else str(value)
+        if depth == 0:
+            return "…"
+        if isinstance(value, dict):
+            return self._copy_dict(value, depth, left)
+        if isinstance(value, (list, tuple)):
+            items: list[object] = []
+            for item in value:
+                if left[0] <= 0:
+                    items.append("…")
+                    break
+                items.append(self._copy(item, depth - 1, left))
+            return items
+        return f"({type(value).__name__})"
+
+    def _copy_dict(
+        self, value: dict[object, object], depth: int, left: list[int]
+    ) -> dict[str, object]:
+        items: dict[str, object] = {}
+        for key, item in value.items():
+            if left[0] <= 0:
+                items["…"] = "…"
+                break
+            name, hidden = self._name(key[:_LOOK_AHEAD] if isinstance(key, str) else "(key)")
+            items[name] = HIDDEN if hidden else self._copy(item, depth - 1, left)
+        return items
+
+    def _look_at_name(self, name: str) -> tuple[str, bool]:
+        """How a field's name is written down, and whether its value must not be."""
+        return self.text(name, _MAX_KEY), _SECRET_NAME.search(name) is not None
+
+
+class RedactingFilter(logging.Filter):
+    """Takes secrets out of log records, tracebacks included. Belongs on every handler.
+
+    On a handler and not on a logger: a logger's filters do not see the records of its children.
+    Control characters in a message are escaped, so that no argument forges a log line.
+    """
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record in place. Always lets it pass."""
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001  # a filter that raises would raise in the code that logs
+            message = f"(a message that could not be formatted, from {record.name})"
+        record.msg = self._redactor.text(message.translate(_CONTROL), _MAX_LOG_TEXT)
+        record.args = ()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = "".join(traceback.format_exception(*record.exc_info)).rstrip()
+        if record.exc_text:
+            record.exc_text = self._redactor.text(record.exc_text, _MAX_LOG_TEXT)
+        # Other handlers would print the exception again, as it is.
+        record.exc_info = None
+        return True

@@ -1,0 +1,225 @@
+# managed: part of the template; modelctx updates may rewrite it. Your code lives in custom/.
+"""Every setting, typed, with its default and its environment variable.
+
+A setting's variable is the package's name in capitals, then the path to the setting, joined by
+two underscores: ``MYSERVER_READ_ONLY``, ``MYSERVER_GUARD__RATE``. A flag of the command wins over
+the environment, the environment over ``.env``, ``.env`` over a secret file, that over the default.
+An unknown or invalid setting stops the start: a typing error must not switch off a protection.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeGuard
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from .backends import BackendSettings
+from .custom.settings import CustomSettings
+from .errors import ConfigError
+from .guard.settings import AuditSettings, GuardSettings
+
+PACKAGE = __package__ or ""
+PREFIX = f"{PACKAGE.upper()}_"
+COMMAND = PACKAGE.replace("_", "-")
+
+# Where to look for settings is not itself a setting: it is read before they are.
+ENV_FILE = f"{PREFIX}ENV_FILE"
+SECRETS_DIR = f"{PREFIX}SECRETS_DIR"
+
+
+class Settings(BackendSettings, BaseSettings):
+    """What can be configured. ``--help`` and ``.env.example`` list the same."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        # A dot-env file may hold variables of other programs; ours are checked by name below.
+        extra="ignore",
+        # Errors name the setting, never its value, which may be a secret.
+        hide_input_in_errors=True,
+    )
+
+    read_only: bool = Field(
+        default=True,
+        description="Serve only tools that change nothing. The others are neither listed nor "
+        "callable.",
+    )
+    transport: Literal["stdio", "http"] = Field(
+        default="stdio", description="How clients connect: through stdin and stdout, or HTTP."
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address that HTTP listens on. Only loopback in this release.",
+    )
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="Port that HTTP listens on; 0 takes a free one."
+    )
+    max_message_bytes: int = Field(
+        default=4 * 1024 * 1024,
+        ge=1024,
+        le=256 * 1024 * 1024,
+        description="Largest message in bytes that is accepted: a line of stdin, a body of HTTP.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="What is written to stderr."
+    )
+    landlock: Literal["auto", "off", "require"] = Field(
+        default="auto",
+        description="Let the Linux kernel confine this process to its own files and the allowed "
+        "folders: where it can (auto), never (off), or do not start without it (require).",
+    )
+    landlock_paths: list[str] = Field(
+        default_factory=list,
+        max_length=100,
+        description='More paths that your own tools may read, or change with the suffix ":rw".',
+    )
+    guard: GuardSettings = Field(
+        default_factory=GuardSettings, description="Limits and permissions around every call."
+    )
+    audit: AuditSettings = Field(
+        default_factory=AuditSettings, description="The record of every call."
+    )
+    custom: CustomSettings = Field(
+        default_factory=CustomSettings, description="Settings of your own tools."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment, then ``.env``, then one file for each secret."""
+        sources = (init_settings, env_settings, dotenv_settings)
+        if not os.environ.get(SECRETS_DIR):
+            return sources
+        return *sources, NestedSecretsSettingsSource(
+            file_secret_settings, secrets_dir=os.environ[SECRETS_DIR]
+        )
+
+
+def load() -> Settings:
+    """Read and validate the settings.
+
+    Raises:
+        ConfigError: a setting is unknown or invalid, or a file that was named cannot be read.
+    """
+    env_file = _env_file()
+    _refuse_unknown(os.environ)
+    _check_secrets_dir()
+    try:
+        if env_file:
+            _refuse_unknown(dotenv_values(env_file, interpolate=False))
+        return Settings(_env_file=env_file)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = variable(tuple(str(part) for part in first["loc"]))
+        raise ConfigError(f"{name}: {first['msg']}") from None
+    except SettingsError as error:
+        raise ConfigError(f"{_named_in(str(error))}: the value is not valid JSON") from None
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"{ENV_FILE}: the file cannot be read as UTF-8 text") from None
+
+
+def variable(path: tuple[str, ...]) -> str:
+    """Return the environment variable of the setting at ``path``, such as ``("guard", "rate")``."""
+    known = {setting for setting, _ in fields()}
+    while path and path not in known:  # an item of a list or a key of a mapping: name the setting
+        path = path[:-1]
+    return PREFIX + "__".join(path).upper() if path else "settings"
+
+
+def fields(
+    model: type[BaseModel] = Settings, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+    """Yield ``(path, field)`` of every setting, sections before what they hold."""
+    for name, field in model.model_fields.items():
+        here = (*path, name)
+        yield here, field
+        if section(field.annotation):
+            yield from fields(field.annotation, here)
+
+
+def section(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    """Say whether a field holds settings of its own."""
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def audit_file(settings: AuditSettings) -> Path | None:
+    """Return the audit log's file; None where there is none (switched off, or on stderr)."""
+    if not settings.enabled or settings.path == "-":
+        return None
+    return Path(settings.path).absolute() if settings.path else default_audit_log()
+
+
+def default_audit_log() -> Path:
+    """Return the audit log's file where no setting names one.
+
+    It outlives a run, so it is state (XDG Base Directory Specification, XDG_STATE_HOME).
+    """
+    state = Path(os.environ.get("XDG_STATE_HOME", ""))
+    base = state if state.is_absolute() else Path.home() / ".local" / "state"
+    return base / COMMAND / "audit.jsonl"
+
+
+def secrets(model: BaseModel) -> Iterator[str]:
+    """Yield the value of every secret that is set, so that logs can be searched for it."""
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, SecretStr):
+            yield value.get_secret_value()
+        elif isinstance(value, BaseModel):
+            yield from secrets(value)
+
+
+def _env_file() -> Path | None:
+    """Return the dot-env file to read: the one named, or that of the project's own folder.
+
+    The current directory is not searched. A client starts the server wherever it works, and a
+    ``.env`` in somebody else's repository must not switch off a protection.
+    """
+    if named := os.environ.get(ENV_FILE):
+        if not Path(named).is_file():
+            raise ConfigError(f"{ENV_FILE}: no such file")
+        return Path(named)
+    project = Path(__file__).resolve().parents[2]
+    beside = project / ".env"
+    return beside if (project / "pyproject.toml").is_file() and beside.is_file() else None
+
+
+def _check_secrets_dir() -> None:
+    named = os.environ.get(SECRETS_DIR)
+    if not named:
+        return
+    if not Path(named).is_dir():
+        raise ConfigError(f"{SECRETS_DIR}: no such folder")
+    _refuse_unknown({entry.name: "" for entry in Path(named).iterdir()})
+
+
+def _refuse_unknown(names: Mapping[str, str | None]) -> None:
+    known = {variable(path) for path, _ in fields()} | {ENV_FILE, SECRETS_DIR}
+    unknown = sorted(name for name in names if name.upper().startswith(PREFIX))
+    for name in unknown:
+        if name.upper() not in known:
+            raise ConfigError(f"{name}: there is no such setting; `{COMMAND} --help` lists them")
+
+
+def _named_in(text: str) -> str:
+    """Find the variable that an error of pydantic-settings speaks of; it names the field only."""
+    for path, _ in sorted(fields(), key=lambda item: -len(item[0])):
+        if f'"{path[0]}"' in text:
+            return variable(path[:1])
+    return "settings"

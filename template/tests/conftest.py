@@ -1,0 +1,87 @@
+# managed: part of the template; modelctx updates may rewrite it. Your tests live in tests/custom/.
+"""What all tests share: the package, whatever its name, and a real client for the server."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO, Any
+
+import anyio
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = next(ROOT.glob("src/*/__main__.py")).parent.name
+
+
+def module(name: str) -> Any:
+    """Import a module of the package, such as ``module("guard.audit")``."""
+    return import_module(f"{PACKAGE}.{name}")
+
+
+def var(name: str) -> str:
+    """Return the environment variable of a setting: ``var("GUARD__RATE")``."""
+    return f"{PACKAGE.upper()}_{name}"
+
+
+def environment(home: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment with nothing of the developer's own settings in it.
+
+    It holds what the backends of this project cannot start without.
+    """
+    least = {"PATH": os.environ["PATH"], "HOME": home, "PYTHONWARNINGS": "error"}
+    if (ROOT / "src" / PACKAGE / "filesystem").is_dir():
+        files = Path(home) / "files"
+        files.mkdir(exist_ok=True)
+        least[var("FILESYSTEM__ALLOWED_PATHS")] = str(files)
+    return {**least, **(env or {})}
+
+
+def command(*args: str | Path, probe: bool = False) -> list[str]:
+    """Return the command line that starts the server, or the one with the tools of probe.py."""
+    start = [str(ROOT / "tests" / "probe.py")] if probe else ["-m", PACKAGE]
+    return [sys.executable, *start, *map(str, args)]
+
+
+@asynccontextmanager
+async def serve(
+    *args: str | Path,
+    env: Mapping[str, str] | None = None,
+    mode: str = "auto",
+    timeout: float = 20,
+    stderr: IO[str] | None = None,
+    probe: bool = False,
+) -> AsyncIterator[Client]:
+    """Start the server as a client would and connect the SDK's own client to it.
+
+    Args:
+        args: the command's arguments.
+        env: settings; HOME is a new empty folder unless given.
+        mode: ``auto`` speaks 2026-07-28, ``legacy`` 2025-11-25.
+        timeout: seconds until the whole block is given up.
+        stderr: where the server's log goes; by default nowhere.
+        probe: serve the tools of probe.py too.
+    """
+    with TemporaryDirectory() as home, TemporaryFile("w+") as log, anyio.fail_after(timeout):
+        started = StdioServerParameters(
+            command=sys.executable, args=command(*args, probe=probe)[1:], env=environment(home, env)
+        )
+        transport = stdio_client(started, errlog=stderr or log)
+        async with Client(transport, mode=mode) as client:
+            yield client
+
+
+def text_of(result: Any) -> str:
+    """Return the text of a tool's answer."""
+    return "\n".join(getattr(block, "text", "") for block in result.content)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run the asynchronous tests on asyncio, as the server does."""
+    return "asyncio"

@@ -1,0 +1,142 @@
+# managed: part of the template; modelctx updates may rewrite it. Your tests live in tests/custom/.
+"""The command: its flags, its errors in one line, and the snippets that it prints."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import PACKAGE, ROOT, command, environment, module, serve, var
+
+COMMAND = PACKAGE.replace("_", "-")
+
+
+def run(
+    *args: str | Path, home: Path, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end, with nothing on stdin."""
+    return subprocess.run(
+        command(*args), env=environment(str(home), env), cwd=cwd, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+
+def test_help_names_every_setting(tmp_path: Path) -> None:
+    """`--help` lists each setting with its variable; secrets have no flag."""
+    shown = run("--help", home=tmp_path).stdout
+    settings = module("settings")
+    for path, field in settings.fields():
+        if settings.section(field.annotation):
+            continue
+        if "SecretStr" in str(field.annotation):
+            assert settings.variable(path) not in shown
+        else:
+            assert f"[{settings.variable(path)}]" in "".join(shown.split("\n")).replace(
+                " ", ""
+            ) or settings.variable(path) in shown.replace("\n", "").replace(" ", "")
+
+
+def test_version_is_that_of_the_project(tmp_path: Path) -> None:
+    """`--version` prints the command and the version of pyproject.toml."""
+    assert run("--version", home=tmp_path).stdout == f"{COMMAND} 0.1.0\n"
+
+
+@pytest.mark.promise("GEN-7")
+@pytest.mark.parametrize(
+    ("env", "names"),
+    [
+        ({"READ_ONYL": "true"}, "READ_ONYL"),
+        ({"GUARD__RAET": "1"}, "GUARD__RAET"),
+        ({"READ_ONLY": "maybe"}, "READ_ONLY"),
+        ({"GUARD__RATE": "fast"}, "GUARD__RATE"),
+        ({"GUARD__RATE": "-1"}, "GUARD__RATE"),
+        ({"GUARD__ALLOW": "[not json"}, "GUARD"),
+        ({"PORT": "70000"}, "PORT"),
+        ({"ENV_FILE": "/nowhere/.env"}, "ENV_FILE"),
+        ({"SECRETS_DIR": "/nowhere"}, "SECRETS_DIR"),
+        ({"TRANSPORT": "http", "HOST": "0.0.0.0"}, "HOST"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line(
+    tmp_path: Path, env: dict[str, str], names: str
+) -> None:
+    """An unknown or invalid setting is named in one line on stderr, and nothing is served."""
+    given = {var(name): value for name, value in env.items()}
+    if "TRANSPORT" not in env:
+        done = run("--check", tmp_path, home=tmp_path, env=given)
+    else:
+        done = run(tmp_path, home=tmp_path, env=given)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1
+    assert var(names) in lines[0]
+
+
+@pytest.mark.promise("GEN-4")
+def test_the_value_of_a_wrong_secret_is_not_repeated(tmp_path: Path) -> None:
+    """A secret that is not accepted is not printed either."""
+    done = run("--check", tmp_path, home=tmp_path, env={var("AUDIT__KEY"): "hunter2"})
+    assert done.returncode == 1
+    assert var("AUDIT__KEY") in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_a_wrong_flag_is_explained(tmp_path: Path) -> None:
+    """A flag that does not exist is usage, exit code 2."""
+    done = run("--nonsense", home=tmp_path)
+    assert done.returncode == 2
+    assert "--nonsense" in done.stderr
+
+
+@pytest.mark.parametrize("client", ["claude-desktop", "claude-code", "cursor", "vscode"])
+def test_the_snippet_of_a_client_starts_the_server(tmp_path: Path, client: str) -> None:
+    """`--print-config` prints JSON in the client's own shape, with absolute paths that work."""
+    done = run("docs", "--print-config", client, home=tmp_path, cwd=tmp_path)
+    snippet = json.loads(done.stdout)
+    servers = snippet["servers" if client == "vscode" else "mcpServers"]
+    entry = servers[COMMAND]
+    assert Path(entry["command"]).is_absolute()
+    assert entry["args"][-1] == str(tmp_path / "docs")
+    (tmp_path / "docs").mkdir()
+    started = subprocess.run(
+        [entry["command"], *entry["args"], "--check"], env=environment(str(tmp_path)), cwd="/",
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert started.returncode == 0, started.stderr
+
+
+@pytest.mark.promise("GEN-4")
+def test_the_snippet_keeps_settings_and_leaves_secrets_out(tmp_path: Path) -> None:
+    """What was set for this command is set for the client too, except for secrets."""
+    env = {var("READ_ONLY"): "false", var("AUDIT__KEY"): "a key of this test"}
+    done = run("--guard-rate", "5", "--print-config", "cursor", home=tmp_path, env=env)
+    kept = json.loads(done.stdout)["mcpServers"][COMMAND]["env"]
+    assert kept == {var("READ_ONLY"): "false", var("GUARD__RATE"): "5"}
+    assert "a key of this test" not in done.stdout + done.stderr
+
+
+@pytest.mark.promise("GEN-7")
+def test_a_dotenv_file_beside_the_client_is_not_read(tmp_path: Path) -> None:
+    """A `.env` in the folder where the server happens to be started cannot change its settings."""
+    (tmp_path / ".env").write_text(f"{var('NO_SUCH_SETTING')}=1\n", encoding="utf-8")
+    assert run("--check", tmp_path, home=tmp_path, cwd=tmp_path).returncode == 0
+    named = run("--check", tmp_path, "--env-file", tmp_path / ".env", home=tmp_path)
+    assert named.returncode == 1
+    assert var("NO_SUCH_SETTING") in named.stderr
+
+
+@pytest.mark.promise("GEN-7")
+@pytest.mark.anyio
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_flag_wins_over_the_environment(tmp_path: Path, mode: str) -> None:
+    """The command line decides: here it switches a tool off that the environment allows."""
+    env = {var("GUARD__DENY"): "[]"}
+    async with serve(tmp_path, "--guard-deny", '["*"]', env=env, mode=mode) as client:
+        assert (await client.list_tools()).tools == []
+
+
+def test_the_server_reads_env_files_of_the_project_only() -> None:
+    """The file that is read without being named lies beside pyproject.toml."""
+    found = module("settings")._env_file()
+    assert found is None or found == ROOT / ".env"

@@ -1,0 +1,178 @@
+"""What every render must be, whatever is answered."""
+
+import ast
+import json
+import re
+import shutil
+import tomllib
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import pytest
+import yaml
+from conftest import BACKENDS, COMBINATIONS, QUESTIONS, TEMPLATE, render, run, snapshot
+
+MARKERS = ("managed:", "merged:", "yours:", "managed by Copier")
+COMMENTED = (".py", ".toml", ".yml", ".yaml", ".md", ".sh", ".jinja")
+
+
+@pytest.mark.promise("TPL-2")
+@pytest.mark.parametrize("backends", COMBINATIONS, ids="-".join)
+def test_a_render_parses_and_ruff_has_nothing_to_change(
+    template: Path, tmp_path: Path, backends: list[str]
+) -> None:
+    """Every generated file parses; the formatter and the linter are content with a fresh render."""
+    project = render(template, tmp_path / "p", backends=backends)
+    for path, content in snapshot(project).items():
+        parse(path, content.decode())
+    run("ruff", "format", "--check", ".", cwd=project)
+    run("ruff", "check", ".", cwd=project)
+
+
+@pytest.mark.promise("TPL-4")
+def test_rendering_twice_gives_the_same_bytes(template: Path, tmp_path: Path) -> None:
+    """A render depends on nothing but the answers."""
+    first = render(template, tmp_path / "a", backends=BACKENDS)
+    second = render(template, tmp_path / "b", backends=BACKENDS)
+    assert snapshot(first) == snapshot(second)
+
+
+def test_rendering_over_a_project_changes_nothing(template: Path, tmp_path: Path) -> None:
+    """Generating again into the same folder with the same answers is no change."""
+    project = render(template, tmp_path / "p")
+    before = snapshot(project)
+    import copier
+    from copier import Settings
+
+    copier.run_copy(
+        str(template), project, data={"project_name": "demo server"}, defaults=True,
+        unsafe=True, quiet=True, overwrite=True, settings=Settings(),
+    )  # fmt: skip
+    assert snapshot(project) == before
+
+
+def test_nearly_all_python_comes_from_files_without_jinja(template: Path, tmp_path: Path) -> None:
+    """At least 95% of the generated Python lines stand in the template as they are generated."""
+    project = render(template, tmp_path / "p", backends=BACKENDS)
+    plain = rendered = 0
+    for path, content in snapshot(project).items():
+        if path.endswith(".py"):
+            lines = content.count(b"\n")
+            rendered += lines
+            plain += lines if content in PLAIN_PYTHON else 0
+    assert rendered > 1000
+    assert plain / rendered >= 0.95
+
+
+PLAIN_PYTHON = {path.read_bytes() for path in TEMPLATE.rglob("*.py")}
+
+
+def test_names_in_the_template_are_legal_on_windows() -> None:
+    """Everybody can clone the template, also on Windows."""
+    for path in TEMPLATE.rglob("*"):
+        if "__pycache__" in path.parts or any(part.endswith("_cache") for part in path.parts):
+            continue
+        name = path.name
+        assert not re.search(r'[<>:"|?*\\\x00-\x1f]', name), path
+        assert not PureWindowsPath(name).is_reserved(), path
+        assert not name.endswith((" ", ".")), path
+
+
+def test_each_file_says_in_its_first_line_who_owns_it(template: Path, tmp_path: Path) -> None:
+    """Whoever opens a generated file knows whether an update may rewrite it."""
+    project = render(template, tmp_path / "p", backends=BACKENDS)
+    for path, content in snapshot(project).items():
+        if path == "LICENSE" or path.endswith(".json"):
+            continue
+        first = content.decode().partition("\n")[0]
+        assert any(marker in first for marker in MARKERS), f"{path}: {first}"
+
+
+def test_a_backend_that_is_not_chosen_leaves_no_trace(template: Path, tmp_path: Path) -> None:
+    """No file of a project speaks of a backend that it does not have."""
+    for backends in COMBINATIONS:
+        project = render(template, tmp_path / "-".join(backends), backends=backends)
+        missing = set(BACKENDS) - set(backends)
+        for path, content in snapshot(project).items():
+            for backend in missing:
+                assert backend not in path
+                assert f"{backend}." not in content.decode(), path
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ({"project_name": ""}, "Start with a letter"),
+        ({"project_name": "../../evil"}, "Start with a letter"),
+        ({"project_name": "name\n"}, "Start with a letter"),
+        ({"author_email": "a@example.com\n"}, "Write an address"),
+        ({"author_name": "  "}, "Write a name"),
+        ({"description": "  "}, "Write one sentence"),
+        ({"project_name": "a\nb"}, "Start with a letter"),
+        ({"project_name": "-rf"}, "Start with a letter"),
+        ({"project_name": ".git/hooks"}, "Start with a letter"),
+        ({"project_name": "x" * 41}, "Start with a letter"),
+        ({"project_name": "json"}, "already the name"),
+        ({"project_name": "class"}, "already the name"),
+        ({"project_name": "CON"}, "already the name"),
+        ({"project_name": "mcp"}, "already the name"),
+        ({"description": ""}, "Write one sentence"),
+        ({"description": "x" * 101}, "Write one sentence"),
+        ({"description": "a\nb"}, "control characters"),
+        ({"description": "a\x1b[31mb"}, "control characters"),
+        ({"author_name": "a\nb"}, "Write a name"),
+        ({"author_email": "nobody"}, "Write an address"),
+        ({"author_email": 'a"@example.com'}, "Write an address"),
+        ({"backends": []}, "Choose at least one backend"),
+        ({"backends": ["nothing"]}, "Invalid choice"),
+        ({"license": "x"}, "Invalid choice"),
+    ],
+)
+def test_a_wrong_answer_is_refused_and_writes_nothing(
+    template: Path, tmp_path: Path, answer: dict[str, Any], says: str
+) -> None:
+    """A validator says what to type, and no folder is left behind."""
+    with pytest.raises(ValueError, match=re.escape(says)):
+        render(template, tmp_path / "p", **answer)
+    assert not (tmp_path / "p").exists() or not snapshot(tmp_path / "p")
+
+
+def test_the_escaping_knows_where_the_template_is() -> None:
+    """Its constants are those of copier.yml; a file elsewhere would be refused."""
+    assert QUESTIONS["_subdirectory"] == "template"
+    assert QUESTIONS["_templates_suffix"] == ".jinja"
+    extension = (TEMPLATE.parent / "extensions/escaping.py").read_text(encoding="utf-8")
+    assert 'TEMPLATE = "template/"' in extension
+    assert 'SUFFIX = ".jinja"' in extension
+
+
+def test_questions_are_few_and_explained() -> None:
+    """Every question has a sentence of help; derived values are never asked and come last."""
+    asked = [name for name, q in QUESTIONS.items() if name[0] != "_" and q.get("when") is not False]
+    assert asked[:5] == ["project_name", "description", "author_name", "author_email", "backends"]
+    assert all(len(QUESTIONS[name]["help"]) > 20 for name in asked)
+    assert "default" not in QUESTIONS["project_name"]
+    names = [name for name in QUESTIONS if name[0] != "_"]
+    assert names[: len(asked)] == asked
+
+
+def parse(path: str, text: str) -> None:
+    """Parse a file as the language that its name says."""
+    match Path(path).suffix:
+        case ".py":
+            ast.parse(text)
+        case ".toml":
+            tomllib.loads(text)
+        case ".yml" | ".yaml":
+            list(yaml.safe_load_all(text))
+        case ".json":
+            json.loads(text)
+        case _:
+            assert "{{" not in text.replace("${{", ""), path
+            assert "{%" not in text, path
+            assert "\x00" not in text
+
+
+def test_ruff_is_there() -> None:
+    """The checks above would prove nothing without it."""
+    assert shutil.which("ruff")
