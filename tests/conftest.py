@@ -1,4 +1,4 @@
-"""What the tests of the template share: rendering in process, away from the developer's settings."""
+"""What the tests of the template share: rendering in process, away from your own settings."""
 
 import os
 import shutil

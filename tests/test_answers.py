@@ -1,4 +1,4 @@
-"""Hostile answers to every question of copier.yml, against every file that is generated from them."""
+"""Hostile answers to every question of copier.yml, against every generated file."""
 
 import ast
 import json
@@ -35,9 +35,9 @@ def check(template: Path, project: Path, benign: dict[str, Any], answers: dict[s
     shutil.rmtree(project, ignore_errors=True)
     try:
         render(template, project, backends=BACKENDS, **{**BENIGN, **answers})
-    except (ValueError, CopierError) as refusal:
-        assert not project.exists() or not snapshot(project)
-        assert "Traceback" not in str(refusal)
+    except (ValueError, CopierError):
+        written = project.exists() and snapshot(project)
+        assert not written
         return False
     files = snapshot(project)
     assert {path: shape(path, content) for path, content in files.items()} == benign
@@ -107,7 +107,7 @@ def test_each_licence_names_its_owner(template: Path, tmp_path: Path, licence: s
 
 
 def shape(path: str, content: bytes) -> Any:
-    """Return what may not depend on an answer: the syntax tree, the keys and types, or the lines."""
+    """Return what may not depend on an answer: the tree, the keys and types, or the lines."""
     text = content.decode()
     match Path(path).suffix:
         case ".py":

@@ -53,7 +53,7 @@ def test_the_type_checker_would_find_a_mistake(project: Path, tmp_path: Path) ->
 def test_each_test_of_a_setting_fails_when_the_setting_is_ignored(
     project: Path, tmp_path: Path
 ) -> None:
-    """The proof that those tests can fail: run each with its variable taken away from the server."""
+    """The proof that those tests can fail: each runs without its variable."""
     broken = tmp_path / "p"
     shutil.copytree(project, broken, ignore=shutil.ignore_patterns(".venv"))
     # The server forgets the variable that the running test is marked with.

@@ -108,7 +108,7 @@ def update(project: Path, tag: str | VcsRef, **options: Any) -> None:
 
 
 def edit_what_is_yours(project: Path) -> dict[str, str]:
-    """Realistic work of an owner, in each class of file; returns text that must survive, by file."""
+    """Do realistic work in each class of file; return the text that must survive, by file."""
     package = "src/demo_server"
     replace(
         project / package / "custom/tools.py",
@@ -197,7 +197,7 @@ def test_a_fix_in_the_escaper_alone_arrives(tmp_path: Path) -> None:
 
 
 def test_a_managed_file_that_you_edited_still_gets_the_fix(releases: Path, tmp_path: Path) -> None:
-    """Where you edited the very lines of the fix, it is active, the code parses, your edit is kept."""
+    """Where you edited the lines of the fix, it is active and your edit is set aside."""
     project = generate(releases, tmp_path / "project", "v1.0.0")
     pipeline = project / "src/demo_server/guard/pipeline.py"
     append(pipeline, "\n\nedited_by_owner = True\n")

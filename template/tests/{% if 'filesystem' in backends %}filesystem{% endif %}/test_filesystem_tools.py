@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import serve, text_of, var
+from conftest import command, environment, serve, text_of, var
 from mcp import Client, MCPError
 
 pytestmark = pytest.mark.anyio
@@ -781,3 +781,36 @@ async def test_deleting(base: Path, root: Path, ask: Ask, refuse: Refuse) -> Non
     assert (await ask("delete_file", path=root / "to"))["trash"] == ""
     assert (root / "a.txt").exists()
     assert not (root / "to").is_symlink()
+
+
+@pytest.mark.anyio
+@pytest.mark.promise("GEN-3", "FS-1")
+async def test_the_audit_log_inside_an_allowed_folder_is_out_of_reach(tmp_path: Path) -> None:
+    """Who serves a whole home serves neither the audit log nor its folder."""
+    home = tmp_path / "my [home]"
+    home.mkdir()
+    (home / "notes.txt").write_text("mine", encoding="utf-8")
+    env = {"HOME": str(home), var("READ_ONLY"): "false"}
+    async with serve(home, env=env) as client:
+        log = next(home.rglob("audit.jsonl"))
+        for tool, arguments in (
+            ("read_text_file", {"path": str(log)}),
+            ("write_file", {"path": str(log), "content": ""}),
+            ("delete_file", {"path": str(log.parent), "recursive": True}),
+            ("move_file", {"source": str(log), "destination": str(home / "gone")}),
+        ):
+            assert (await client.call_tool(tool, arguments)).is_error, tool
+        found = await client.call_tool("search_files", {"path": str(home), "pattern": "**/*.jsonl"})
+        assert "audit" not in text_of(found)
+        assert not (await client.call_tool("read_text_file", {"path": "notes.txt"})).is_error
+    assert log.is_file()
+
+
+async def test_the_audit_log_is_not_written_into_an_allowed_folder(tmp_path: Path) -> None:
+    """Hiding it would hide the folder: the server does not start, and says what to change."""
+    env = environment(str(tmp_path), {var("AUDIT__PATH"): str(tmp_path / "audit.jsonl")})
+    done = await anyio.run_process(command("--check", tmp_path), env=env, check=False)
+    lines = done.stderr.decode().splitlines()
+    assert done.returncode == 1
+    assert len(lines) == 1
+    assert var("AUDIT__PATH") in lines[0]

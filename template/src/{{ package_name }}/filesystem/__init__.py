@@ -3,7 +3,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from ..guard.audit import AUDIT_PATH
 
 if TYPE_CHECKING:
     from ..backend import Registered
@@ -21,15 +27,17 @@ def register(server: GuardedServer, settings: Settings) -> Registered:
     """
     # Only now: the settings, which import this package, are read before a server is built.
     from ..backend import Registered
+    from ..settings import audit_file
     from .sandbox import RootSpec, Sandbox
     from .tools import Tools, add_to
 
     own = settings.filesystem
     read_only = settings.read_only or bool(own.read_only)
+    folders = own.folders()
     sandbox = Sandbox(
-        [RootSpec(path, writable and not read_only) for path, writable in own.folders()],
+        [RootSpec(path, writable and not read_only) for path, writable in folders],
         follow_links=own.follow_links == "inside",
-        deny=own.deny,
+        deny=[*own.deny, *hidden((path for path, _ in folders), audit_file(settings.audit))],
         allowed_extensions=own.allowed_extensions,
         blocked_extensions=own.blocked_extensions,
         deny_hardlinks=own.deny_hardlinks,
@@ -46,3 +54,24 @@ def register(server: GuardedServer, settings: Settings) -> Registered:
         write=tuple(root.path for root in sandbox.roots if root.writable),
         close=tools.close,
     )
+
+
+def hidden(folders: Iterable[str], audit: Path | None) -> list[str]:
+    """Return patterns that keep the audit log from clients where an allowed folder holds it.
+
+    Raises:
+        ConfigError: the log lies in an allowed folder itself, so hiding it would hide the folder.
+    """
+    if audit is None:
+        return []
+    patterns = []
+    place = audit.parent.resolve()
+    for folder in (Path(folder).resolve() for folder in folders):
+        if place == folder:
+            raise ConfigError(
+                f"{AUDIT_PATH}: name a file elsewhere: the log cannot lie in an allowed folder"
+            )
+        if place.is_relative_to(folder):
+            relative = place.relative_to(folder).as_posix()
+            patterns.append(re.sub(r"([*?\[\]{}\\])", r"\\\1", relative))
+    return patterns

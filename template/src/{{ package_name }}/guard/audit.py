@@ -44,6 +44,9 @@ _HEAD_EVERY = 1000
 _STDERR = 2
 _MODE = stat.S_IRUSR | stat.S_IWUSR
 
+# The setting that a wrong path is reported under.
+AUDIT_PATH = f"{(__package__ or '').partition('.')[0].upper()}_AUDIT__PATH"
+
 
 class AuditError(Exception):
     """A record could not be written. The text is for the server's log, not for a client."""
@@ -251,13 +254,13 @@ class AuditLog:
         if str(path) != "-":
             names = split(Path(path).name)
             if names is None or names[1]:
-                raise ConfigError(f"audit.path: write a file name like audit.jsonl, not {path!s}")
+                raise ConfigError(f"{AUDIT_PATH}: write a file name like audit.jsonl, not {path!s}")
             try:
                 self._open_files(Path(path).absolute().parent, names[0])
             except OSError as exc:
                 self._release()
                 why = exc.strerror or str(exc)
-                raise ConfigError(f"audit.path: cannot write {path!s}: {why}") from exc
+                raise ConfigError(f"{AUDIT_PATH}: cannot write {path!s}: {why}") from exc
         self.tell_head()
         return self
 

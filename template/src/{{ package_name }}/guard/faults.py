@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 import anyio
@@ -31,6 +31,8 @@ _RULES = {
     "model_type": "Input should be an object",
     "model_attributes_type": "Input should be an object",
     "dataclass_type": "Input should be an object",
+    "dataclass_exact_type": "Input should be an object",
+    "named_tuple_type": "Input should be an object",
     "mapping_type": "Input should be an object",
     "union_tag_invalid": "its kind is not one of those that are known",
     "value_error": "is not valid",
@@ -88,6 +90,15 @@ def shortened(name: object) -> str:
 def sendable(text: str) -> str:
     """The text with lone surrogates escaped; JSON could not carry them."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def unknown_names(arguments: Iterable[str], known: Collection[str]) -> str | None:
+    """What to say of arguments that there are not; None when all are known."""
+    unknown = [shortened(name) for name in arguments if name not in known]
+    if not unknown:
+        return None
+    takes = f"the arguments are: {', '.join(known)}" if known else "there are no arguments"
+    return f"invalid_arguments: unknown argument {', '.join(unknown[:_MAX_ERRORS])}; {takes}"
 
 
 def property_names(schema: object) -> set[str]:

@@ -7,7 +7,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 R = TypeVar("R")
 
@@ -26,34 +26,43 @@ def excess(value: object, max_bytes: int, max_depth: int) -> str | None:
     A plain value is one level, an object of plain values two.
 
     A value that JSON cannot carry is reported too (RFC 8259, sections 6 and 8.1): a lone
-    surrogate, NaN or infinity, an integer too long to print. Left alone, it would fail inside
-    the transport, where it costs the connection and not only the call.
+    surrogate, NaN or infinity, an integer too long to print, a type of Python's own. Left alone,
+    it would fail inside the transport, where it costs the connection and not only the call.
     """
+    try:
+        return _walk(value, max_bytes, max_depth)
+    except UnicodeEncodeError:
+        return "has text that is not valid Unicode"
+    except TypeError:
+        return "has a name that is not text"
+
+
+def _walk(value: object, max_bytes: int, max_depth: int) -> str | None:
     size = 0
-    level: list[object] = [value]
+    level: list[Any] = [value]
     for _ in range(max_depth):
-        below: list[object] = []
+        below: list[Any] = []
         for item in level:
-            if isinstance(item, str):
-                try:
-                    size += len(item) if item.isascii() else len(item.encode())
-                except UnicodeEncodeError:
-                    return "has text that is not valid Unicode"
-            elif isinstance(item, (dict, list, tuple)):
-                size += 2 * len(item) + 2
-                if size <= max_bytes:
-                    below.extend(item)
-                    if isinstance(item, dict):
-                        below.extend(item.values())
-            elif isinstance(item, int):
-                bits = item.bit_length()
-                if bits > _MAX_INT_BITS:
+            kind = type(item)
+            if kind is str:
+                size += len(item) if item.isascii() else len(item.encode())
+            elif kind is dict:
+                names = "".join(item)
+                size += 4 * len(item) + (len(names) if names.isascii() else len(names.encode()))
+                below += item.values()
+            elif kind is list:
+                size += len(item)
+                below += item
+            elif kind is int:
+                if item.bit_length() > _MAX_INT_BITS:
                     return "has a number with more than 4,000 digits"
-                size += 1 + bits // 3
-            elif isinstance(item, float):
+                size += 1 + item.bit_length() // 3
+            elif kind is float:
                 if not math.isfinite(item):
                     return "has a number that is not finite"
                 size += 8
+            elif item is not None and kind is not bool:
+                return "has a value that JSON does not have"
             if size > max_bytes:
                 return f"is larger than {max_bytes} bytes"
         if not below:

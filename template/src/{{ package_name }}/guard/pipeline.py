@@ -70,6 +70,7 @@ from .faults import (
     property_names,
     sendable,
     shortened,
+    unknown_names,
 )
 from .limits import Buckets, InFlight, excess
 from .policy import Policy
@@ -286,7 +287,7 @@ class GuardedServer(MCPServer[None]):
             async def run(*args: Any) -> Any:
                 try:
                     return await complete(*args)
-                except Crash as exc:
+                except (Crash, Refused, ToolError, ResourceError) as exc:
                     self._protocol_error(exc)
 
             register(run)
@@ -328,15 +329,10 @@ class GuardedServer(MCPServer[None]):
         tool = self._tool_manager.get_tool(name)
         if tool is None:
             raise ToolError(f"Unknown tool: {shortened(name)}")
-        known = tool.parameters.get("properties", {})
-        unknown = [shortened(key) for key in arguments if key not in known]
-        if unknown:
-            takes = ", ".join(known) or "none"
-            self._note("invalid", "unknown argument")
-            raise ToolError(
-                f"invalid_arguments: unknown argument {', '.join(unknown[:3])};"
-                f" the arguments of this tool: {takes}"
-            )
+        wrong = unknown_names(arguments, tool.parameters.get("properties", ()))
+        if wrong is not None:
+            self._note("invalid", "arguments")
+            raise ToolError(wrong)
         try:
             return await super().call_tool(name, arguments, context)
         except UnexpectedToolError as exc:
@@ -383,14 +379,15 @@ class GuardedServer(MCPServer[None]):
         prompt = self._prompt_manager.get_prompt(name)
         if prompt is None:
             raise MCPError(INVALID_PARAMS, f"Unknown prompt: {shortened(name)}")
-        fields = prompt.arguments or []
-        missing = [
-            item.name for item in fields if item.required and item.name not in (arguments or {})
-        ]
+        fields = {item.name: item.required for item in prompt.arguments or ()}
+        wrong = unknown_names(arguments or (), fields)
+        missing = [field for field, required in fields.items() if required]
+        missing = [field for field in missing if field not in (arguments or ())]
         if missing:
-            self._note("invalid", "missing argument")
-            text = f"invalid_arguments: {', '.join(missing)}: is required"
-            raise MCPError(INVALID_PARAMS, text)
+            wrong = f"invalid_arguments: {', '.join(missing)}: is required"
+        if wrong is not None:
+            self._note("invalid", "arguments")
+            raise MCPError(INVALID_PARAMS, wrong)
         try:
             return await super().get_prompt(name, arguments, context)
         except MCPError:
@@ -398,7 +395,7 @@ class GuardedServer(MCPServer[None]):
         except ValueError as exc:
             # The SDK wraps what was raised twice.
             error = exc.__cause__ and exc.__cause__.__cause__
-            self._protocol_error(error or exc, [item.name for item in fields])
+            self._protocol_error(error or exc, fields)
 
     def _protocol_error(self, error: BaseException, names: Collection[str] = ()) -> NoReturn:
         text = self._explain(error, names)
@@ -693,7 +690,7 @@ class GuardedServer(MCPServer[None]):
     def _answer(self, stop: _Stop, ctx: ServerRequestContext[Any, Any]) -> HandlerResult:
         """Tell the client of a refusal: where a model can read it, if the request was right."""
         if ctx.method != "tools/call" or stop.code in (INVALID_PARAMS, METHOD_NOT_FOUND):
-            raise MCPError(stop.code, stop.message, stop.data)
+            raise MCPError(stop.code, stop.message, stop.data) from None
         result: dict[str, Any] = {
             "content": [{"type": "text", "text": stop.message}],
             "isError": True,
