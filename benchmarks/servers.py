@@ -1,4 +1,4 @@
-"""The servers that are measured, each with the same echo tool: `python servers.py KIND [FOLDER]`.
+"""The servers that are measured, each with the same echo tool: `python servers.py KIND [FLAG …]`.
 
 - `bare`: the SDK as its documentation shows it.
 - `unguarded`: the SDK's server on the transport of the generated project.
@@ -6,6 +6,7 @@
 """
 
 import sys
+from typing import Any
 
 
 def bare() -> None:
@@ -23,7 +24,7 @@ def bare() -> None:
 
 def unguarded() -> None:
     """Start the same server on the project's transport: what is left out is the guard."""
-    from bench_server import stdio
+    from bench_server import stdio  # type: ignore[import-not-found]
     from mcp.server import MCPServer
 
     server = MCPServer("unguarded")
@@ -40,11 +41,12 @@ def guarded() -> None:
     from bench_server import __main__, server
     from mcp.types import ToolAnnotations
 
-    def register(guarded_server, _):
-        @guarded_server.tool(annotations=ToolAnnotations(read_only_hint=True))
+    def register(to: Any, _: Any) -> None:
+        @to.tool(annotations=ToolAnnotations(read_only_hint=True))  # type: ignore[untyped-decorator]
         async def echo(text: str) -> str:
             return text
 
+    # What follows are the flags of the project's own command.
     server.register_custom = register
     sys.exit(__main__.main(sys.argv[2:]))
 

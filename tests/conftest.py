@@ -21,6 +21,11 @@ COMBINATIONS = [
 CACHES = shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what is quick first: a mistake shows in seconds."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep Copier and git away from the settings of whoever runs the tests."""

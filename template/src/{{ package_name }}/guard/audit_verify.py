@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -84,6 +85,9 @@ class _Chain:
     def file(self, path: Path, generation: int) -> None:
         """Check one file; ``generation`` is 0 for the one that is still written to."""
         self._report.files += 1
+        if not stat.S_ISREG(path.lstat().st_mode):
+            self._find(path, 0, "this is not a regular file: it was replaced")
+            return
         number = 0
         for line in _lines(path):
             number += 1
@@ -114,7 +118,7 @@ class _Chain:
             self._find(path, 1, "the file does not begin with its header: lines were removed")
             return True
         if not record.genuine and record.fields.get("digest") != digest_name(self._key):
-            hint = "with a key: use --key-file" if self._key is None else "without a key"
+            hint = "with a key: use --key-file" if self._key is None else "without this key"
             self._find(path, 1, f"the file was written {hint}")
             return False
         if generation and record.number("generation") != generation:
