@@ -385,8 +385,9 @@ def machine(lab: Lab) -> str:
     python = str(lab.venv / "python")
     sdk = subprocess.run([python, "-c", show], capture_output=True, text=True, check=True).stdout
     versions = f"Python {platform.python_version()}, mcp {sdk.strip()}, {NODE}, {REFERENCE}"
-    where = f"{os.cpu_count()} cores {platform.machine()}, {platform.system()}"
-    return f"{datetime.now(UTC):%Y-%m-%d}; {where} {platform.release()}; {versions}"
+    kernel = platform.release().partition("-")[0]
+    where = f"{os.cpu_count()} cores {platform.machine()}, Linux {kernel}"
+    return f"{datetime.now(UTC):%Y-%m-%d}; {where}; {versions}"
 
 
 def main() -> None:

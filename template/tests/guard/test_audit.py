@@ -170,15 +170,16 @@ def test_more_retention_later_is_no_loss(log: Log) -> None:
 @posix
 def test_a_rotation_that_fails_loses_nothing(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     """When no new file can be begun the old one grows, and the server's log says so."""
-    log.folder.mkdir(parents=True)
     opened = log.open(max_bytes=2000)
-    (log.folder / "audit.000001.jsonl").mkdir()
+    in_the_way = log.folder / "audit.000001.jsonl"
+    in_the_way.write_text("somebody else's")
     for number in range(30):
         opened.write({"event": "call", "number": number})
     opened.close()
     assert len(log.lines()) == 33
     assert "no new file could be begun" in caplog.text
-    (log.folder / "audit.000001.jsonl").rmdir()
+    assert in_the_way.read_text() == "somebody else's"
+    in_the_way.unlink()
     assert not log.findings()
 
 
@@ -451,6 +452,17 @@ def test_a_name_that_somebody_has_prepared_is_refused(
     log.folder.chmod(0o700)
 
 
+@posix
+def test_an_archive_that_blocks_stops_the_start_and_does_not_hang_it(log: Log) -> None:
+    """A FIFO in the place of the newest full file is refused; nobody waits for its writer."""
+    log.folder.mkdir(parents=True)
+    os.mkfifo(log.folder / "audit.000001.jsonl")
+    process = run("AuditLog.open(sys.argv[1])", log.path, stderr=subprocess.PIPE)
+    _, errors = process.communicate(timeout=10)
+    assert "it is not a regular file" in errors
+    assert log.path.read_bytes() == b""
+
+
 @pytest.mark.parametrize("name", ["audit", ".jsonl", "audit.000001.jsonl", "audit.jsonl/"])
 def test_a_path_has_to_name_a_log_file(tmp_path: Path, name: str) -> None:
     """Names that could be confused with an archive, or have no suffix, stop the start."""
@@ -639,6 +651,14 @@ def test_a_missing_file_is_found(log: Log, gone: str, expected: str) -> None:
     assert len(log.files()) > 3
     (log.folder / gone).unlink()
     assert expected in log.findings()
+
+
+def test_a_restart_does_not_hide_a_missing_file(log: Log) -> None:
+    """What had to be there before a restart has to be there after it."""
+    log.fill(40, max_bytes=2500, keep=9)
+    (log.folder / "audit.000001.jsonl").unlink()
+    log.fill(40, max_bytes=2500, keep=9)
+    assert "audit.000001.jsonl: the file is missing" in log.findings()
 
 
 def test_an_archive_that_was_exchanged_is_found(log: Log) -> None:

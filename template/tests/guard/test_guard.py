@@ -527,22 +527,19 @@ async def test_no_spelling_of_a_uri_passes_a_denied_template(uri: str) -> None:
 @pytest.mark.promise("GEN-2")
 async def test_a_template_is_no_name_for_another() -> None:
     """A URI that is spelt like an allowed template is judged by the template that serves it."""
-    server = make(deny=["first://*"])
+    server = make(deny=["first://{+all}"])
 
-    @server.resource("first://{one}")
-    async def first(one: str) -> str:
+    @server.resource("first://{+all}")
+    async def first(all: str) -> str:  # noqa: A002
         return "from the denied one"
 
-    @server.resource("first://{two}", name="second")
+    @server.resource("first://{two}")
     async def second(two: str) -> str:
         return "from the other"
 
-    server._resource_manager._templates["allowed://{+x}"] = server._resource_manager._templates.pop(
-        "first://{two}"
-    )
     async with Client(server) as client:
-        code, _ = await refusal(client.read_resource("first://{two}"))
-    assert code == -32602
+        code, text = await refusal(client.read_resource("first://{two}"))
+    assert (code, text[:8]) == (-32602, "denied: ")
 
 
 @pytest.mark.promise("GEN-2")
@@ -1144,6 +1141,19 @@ async def test_calls_go_on_without_a_log_when_that_is_configured(tmp_path: Path)
         assert not (await client.call_tool("echo", {})).is_error
     del log.log.write
     log.log.close()
+
+
+@pytest.mark.promise("GEN-3")
+async def test_a_forged_state_is_refused_and_recorded(log: Log) -> None:
+    """What the SDK itself refuses, such as a forged requestState, is a recorded call as well."""
+    from mcp.types import CallToolRequest, CallToolRequestParams, CallToolResult
+
+    async with Client(make(log.log)) as client:
+        params = CallToolRequestParams(name="echo", arguments={}, request_state="forged")
+        request = CallToolRequest(params=params)
+        code, _ = await refusal(client.session.send_request(request, CallToolResult))
+        assert code == -32602
+    assert log.outcomes() == [("start", "echo", ""), ("end", "echo", "error")]
 
 
 # --- Everything together --------------------------------------------------------------------

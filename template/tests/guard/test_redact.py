@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import logging
+import sys
 import time
 from typing import Any
 from urllib.parse import quote
@@ -112,6 +113,7 @@ def test_a_record_of_arguments_is_small_whatever_they_are() -> None:
     for _ in range(50_000):
         deep = [deep]
     huge = {f"key{number}" * 50: ["a-" * 5000] * 1000 for number in range(1000)}
+    assert arguments(deep) == [[[[[["…"]]]]]]
     cycle: dict[str, Any] = {}
     cycle["self"] = cycle
     values: list[Any] = [
@@ -170,6 +172,17 @@ def test_the_servers_log_has_no_secrets() -> None:
     assert "connecting to postgresql://***@db/x with ***" in capture.text
     assert "Traceback" in capture.text
     assert "RuntimeError: password=***" in capture.text
+
+
+def test_no_other_handler_prints_the_exception_as_it_is() -> None:
+    """After the filter a record has no exception left that somebody else could format."""
+    try:
+        raise RuntimeError(OWN)
+    except RuntimeError:
+        record = logging.LogRecord("x", 40, "x", 1, "failed", (), sys.exc_info())
+    module("guard.redact").RedactingFilter(redactor(OWN)).filter(record)
+    assert OWN not in logging.Formatter().format(record)
+    assert OWN not in str(vars(record))
 
 
 def test_no_message_forges_a_line_of_the_log() -> None:

@@ -43,7 +43,7 @@ def _walk(value: object, max_bytes: int, max_depth: int) -> str | None:
     for _ in range(max_depth):
         below: list[Any] = []
         for item in level:
-            kind = type(item)
+            kind: type[object] = type(item)
             if kind is str:
                 size += len(item) if item.isascii() else len(item.encode())
             elif kind is dict:

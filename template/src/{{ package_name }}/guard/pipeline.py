@@ -557,8 +557,9 @@ class GuardedServer(MCPServer[None]):
             uri = _text(params.get("uri"))
             return uri, self._registered_uri(uri), False
         if method == "completion/complete":
-            ref = params.get("ref")
-            ref = ref if isinstance(ref, dict) else {}
+            ref: Any = params.get("ref")
+            if not isinstance(ref, dict):
+                return "", None, False
             if ref.get("type") == "ref/prompt":
                 name = _text(ref.get("name"))
                 return name, self._registered_prompt(name), False

@@ -56,8 +56,10 @@ _MAX_LOG_TEXT = 65_536
 # Shorter secrets are not looked for: they would tear holes into ordinary words.
 _MIN_SECRET = 6
 
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
-_CONTROL |= {0x2028: "\\u2028", 0x2029: "\\u2029"}
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
+    0x2028: "\\u2028",
+    0x2029: "\\u2029",
+}
 
 
 def _encodings(secret: str) -> set[str]:
