@@ -126,8 +126,7 @@ def load() -> Settings:
         return Settings(_env_file=env_file)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        name = variable(tuple(str(part) for part in first["loc"]))
-        raise ConfigError(f"{name}: {first['msg']}") from None
+        raise ConfigError(f"{_named_by(first['loc'])}: {first['msg']}") from None
     except SettingsError as error:
         raise ConfigError(f"{_named_in(str(error))}: the value is not valid JSON") from None
     except (OSError, UnicodeDecodeError):
@@ -136,10 +135,7 @@ def load() -> Settings:
 
 def variable(path: tuple[str, ...]) -> str:
     """Return the environment variable of the setting at ``path``, such as ``("guard", "rate")``."""
-    known = {setting for setting, _ in fields()}
-    while path and path not in known:  # an item of a list or a key of a mapping: name the setting
-        path = path[:-1]
-    return PREFIX + "__".join(path).upper() if path else "settings"
+    return PREFIX + "__".join(path).upper()
 
 
 def fields(
@@ -215,6 +211,14 @@ def _refuse_unknown(names: Mapping[str, str | None]) -> None:
     for name in unknown:
         if name.upper() not in known:
             raise ConfigError(f"{name}: there is no such setting; `{COMMAND} --help` lists them")
+
+
+def _named_by(place: tuple[int | str, ...]) -> str:
+    """Return the variable of the setting that an error of pydantic is about."""
+    path, known = tuple(map(str, place)), {setting for setting, _ in fields()}
+    while path and path not in known:  # an item of a list or a key of a mapping: name the setting
+        path = path[:-1]
+    return variable(path) if path else "settings"
 
 
 def _named_in(text: str) -> str:

@@ -106,9 +106,11 @@ def add_tools(server: Any) -> None:
             return {"value": value}
         if what == "number":
             return {"value": 10**size}
-        if what == "surrogate":
-            return {"value": 1, "text": "\ud800"}
         return {"value": "x" * size}
+
+    @server.tool(annotations=READING)
+    async def surrogate() -> str:
+        return "a\ud800"
 
     @server.tool(annotations=READING)
     async def wrong_result() -> Inner:
@@ -813,23 +815,24 @@ async def test_a_cancelled_call_is_recorded(mode: str, log: Log) -> None:
 @pytest.mark.promise("GEN-6")
 @both_eras
 @pytest.mark.parametrize(
-    ("arguments", "why"),
+    ("tool", "arguments", "outcome", "why"),
     [
-        ({"what": "text", "size": 120_000}, "larger than 100000 bytes"),
-        ({"what": "deep", "size": 180}, "nested deeper"),
-        ({"what": "number", "size": 4250}, "more than 4,000 digits"),
+        ("returns", {"what": "text", "size": 120_000}, "too_large", "larger than 100000 bytes"),
+        ("returns", {"what": "deep", "size": 180}, "too_large", "nested deeper"),
+        ("returns", {"what": "number", "size": 4250}, "unsendable", "more than 4,000 digits"),
+        ("surrogate", {}, "unsendable", "not valid Unicode"),
     ],
 )
 async def test_a_result_that_cannot_be_sent_is_refused(
-    mode: str, arguments: dict[str, Any], why: str, log: Log
+    mode: str, tool: str, arguments: dict[str, Any], outcome: str, why: str, log: Log
 ) -> None:
     """A result that is too large, or that would break the transport, becomes a clear error."""
     async with Client(make(log.log, max_result_bytes=100_000), mode=mode) as client:
-        code, text = await refusal(client.call_tool("returns", arguments))
-        assert (code, text[:10]) == (0, "too_large:")
+        code, text = await refusal(client.call_tool(tool, arguments))
+        assert (code, text.split(":")[0]) == (0, outcome)
         assert why in text
         assert not (await client.call_tool("echo", {})).is_error
-    assert log.outcomes()[1] == ("end", "returns", "too_large")
+    assert log.outcomes()[1] == ("end", tool, outcome)
 
 
 @pytest.mark.promise("GEN-6")
@@ -1146,12 +1149,8 @@ async def test_calls_go_on_without_a_log_when_that_is_configured(tmp_path: Path)
 @pytest.mark.promise("GEN-3")
 async def test_a_forged_state_is_refused_and_recorded(log: Log) -> None:
     """What the SDK itself refuses, such as a forged requestState, is a recorded call as well."""
-    from mcp.types import CallToolRequest, CallToolRequestParams, CallToolResult
-
     async with Client(make(log.log)) as client:
-        params = CallToolRequestParams(name="echo", arguments={}, request_state="forged")
-        request = CallToolRequest(params=params)
-        code, _ = await refusal(client.session.send_request(request, CallToolResult))
+        code, _ = await refusal(client.call_tool("echo", {}, request_state="forged"))
         assert code == -32602
     assert log.outcomes() == [("start", "echo", ""), ("end", "echo", "error")]
 

@@ -63,7 +63,7 @@ class _Folder:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._fd: int | None = None
         self._prefix = f"{path}{os.sep}"
-        if os.open in os.supports_dir_fd:
+        if sys.platform != "win32":
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._prefix = ""
             mode = os.fstat(self._fd).st_mode

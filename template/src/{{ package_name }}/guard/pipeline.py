@@ -498,7 +498,7 @@ class GuardedServer(MCPServer[None]):
         # Two levels more: the request around the arguments, and the plain values in them.
         problem = excess(params, guard.max_argument_bytes, guard.max_argument_depth + 2)
         if problem is not None:
-            raise _Stop("refused", f"too_large: the request {problem}")
+            raise _Stop("refused", f"invalid_arguments: the request {problem}")
         refusal, known = self._resolve(call, params)
         # All that is unknown shares one bucket: names that do not exist are endless.
         wait = self._buckets.take((call.caller, call.method, call.name) if known else call.caller)
@@ -629,10 +629,11 @@ class GuardedServer(MCPServer[None]):
             result = result.model_dump(by_alias=True, mode="json", exclude_none=True)
         problem = excess(result, guard.max_result_bytes, _MAX_RESULT_DEPTH)
         if problem is not None:
+            what = "too_large" if problem.startswith("is ") else "unsendable"
             raise _Stop(
-                "too_large",
-                f"too_large: the result {problem}; ask for less at once, such as a range or fewer"
-                f" rows{_BEWARE if call.changes else ''}",
+                what,
+                f"{what}: the result {problem}; ask for less or something else, such as a range"
+                f"{_BEWARE if call.changes else ''}",
                 _NOT_NOW,
             )
         return result
