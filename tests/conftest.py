@@ -3,13 +3,17 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import pytest
 import yaml
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TEMPLATE = REPOSITORY / "template"
@@ -46,6 +50,20 @@ def _isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The template as it stands in the working tree, without history."""
     return copy_template(tmp_path_factory.mktemp("template") / "modelctx")
+
+
+@pytest.fixture(scope="session")
+def installed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with all backends, installed as its README says."""
+    project = render(template, tmp_path_factory.mktemp("installed") / "p", backends=BACKENDS)
+    run("uv", "sync", "--quiet", "--no-dev", "--compile-bytecode", cwd=project)
+    return project
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run the asynchronous tests on asyncio, as the server does."""
+    return "asyncio"
 
 
 def copy_template(destination: Path) -> Path:
@@ -85,6 +103,37 @@ def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> s
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+# What tests of endurance need of the guard: calls in numbers that a model does not make.
+BUSY = {"DEMO_SERVER_GUARD__RATE": "100000", "DEMO_SERVER_GUARD__BURST": "100000"}
+
+
+@asynccontextmanager
+async def serving(
+    project: Path, *arguments: str | Path, home: Path, log: IO[str] | None = None, **settings: str
+) -> AsyncIterator[Client]:
+    """Start a generated server and connect the SDK's client to it.
+
+    Args:
+        project: an installed project named "demo server".
+        arguments: those of its command.
+        home: its HOME, which holds the audit log.
+        log: where its log goes; by default nowhere.
+        settings: such as ``READ_ONLY="false"``, without the prefix.
+    """
+    env = {"PATH": os.environ["PATH"], "HOME": str(home), **BUSY}
+    env |= {f"DEMO_SERVER_{name}": value for name, value in settings.items()}
+    command = str(project / ".venv/bin/demo-server")
+    started = StdioServerParameters(command=command, args=[*map(str, arguments)], env=env)
+    with TemporaryFile("w+", encoding="utf-8") as nowhere:
+        async with Client(stdio_client(started, errlog=log or nowhere)) as client:
+            yield client
+
+
+def text_of(result: Any) -> str:
+    """Return the first text of a tool's answer."""
+    return str(result.content[0].text)
 
 
 def snapshot(project: Path) -> dict[str, bytes]:

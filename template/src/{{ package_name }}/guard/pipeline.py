@@ -530,7 +530,8 @@ class GuardedServer(MCPServer[None]):
         call.arguments = self._redactor.arguments(_arguments(method, params))
         kind = method.partition("/")[0].removesuffix("s")
         if registered is None:
-            if method not in _CALLS:
+            served = self._lowlevel_server.get_request_handler(method) is not None
+            if method not in _CALLS or not served:
                 return _Stop("refused", "Method not found", METHOD_NOT_FOUND, method), False
             # The specification wants the URI of a resource that is not there in the error's data.
             uri = {"uri": written} if method == "resources/read" else None
