@@ -107,7 +107,7 @@ def test_a_line_may_be_as_long_as_the_limit_and_no_longer(shared: Probe) -> None
     fits = shared.ask(call(1, "echo", text="x" * (LIMIT - frame)))
     assert fits["result"]["isError"] is False
     over = shared.ask(call(1, "echo", text="x" * (LIMIT - frame + 1)))
-    assert (over["id"], over["error"]["code"]) == (None, INVALID_REQUEST)
+    assert (over["id"], over["error"]["code"]) == (1, INVALID_REQUEST)
     assert str(LIMIT) in over["error"]["message"]
     assert shared.works()
 
@@ -145,7 +145,32 @@ def test_lines_are_cut_the_same_however_they_arrive() -> None:
             size = chance.randint(1, 20)
             found += cutter.feed(rest[:size])
             rest = rest[size:]
-        assert found + cutter.last() == expected
+        found += cutter.last()
+        assert [line if isinstance(line, bytes) else None for line in found] == expected
+
+
+@pytest.mark.promise("GEN-1")
+@pytest.mark.parametrize(
+    ("line", "request_id"),
+    [
+        (b'{"jsonrpc":"2.0","id":7,"method":"m","params":{"a":"%s"}}', 7),
+        (b'{"jsonrpc": "2.0", "id": "a-7", "method": "m", "params": {"a": "%s"}}', "a-7"),
+        (b'{"method":"m","params":{"a":"%s"},"jsonrpc":"2.0","id":7}', 7),
+        (b'{"method":"m","params":{"a":"%s","jsonrpc":"2.0","id":7}}', None),
+        (b'{"params":{"a":"%s"},"jsonrpc":"2.0","id":7}', None),
+        (b'{"jsonrpc":"2.0","id":7,"result":{"a":"%s"}}', None),
+        (b'{"params":{"jsonrpc":"2.0","id":7,"method":"m"},"a":"%s"}', None),
+        (b'{"jsonrpc":"2.0","id":%s}', None),
+    ],
+)
+def test_a_request_that_is_too_long_is_answered_by_its_id(
+    line: bytes, request_id: int | str | None
+) -> None:
+    """Its sender would wait for ever otherwise; the id of anything else is not taken for one."""
+    cutter = module("stdio").Lines(1000)
+    (answer,) = cutter.feed(line.replace(b"%s", b"9" * 5000) + b"\n")
+    assert answer.id == request_id
+    assert "1000 bytes" in answer.error.message
 
 
 @pytest.mark.promise("GEN-1")

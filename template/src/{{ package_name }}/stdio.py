@@ -33,7 +33,6 @@ from mcp.server import MCPServer
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp.types import (
     INTERNAL_ERROR,
-    INVALID_REQUEST,
     JSONRPCError,
     JSONRPCMessage,
     JSONRPCRequest,
@@ -42,7 +41,15 @@ from mcp.types import (
 )
 
 from .errors import ConfigError
-from .wire import MessageError, cancel_all_but, decode, error_answer, leave_within
+from .wire import (
+    EDGE,
+    MessageError,
+    cancel_all_but,
+    decode,
+    error_answer,
+    leave_within,
+    too_long,
+)
 
 GRACE_SECONDS = 5.0
 CANCEL_SECONDS = 1.0
@@ -94,38 +101,40 @@ async def _serve(server: MCPServer[Any], stdin: int, stdout: int, max_line_bytes
         await serving
 
 
+Line = bytes | JSONRPCError  # a line, or the answer to one that was not kept
+
+
 class Lines:
     """Cuts a stream of bytes into lines and never keeps more than ``limit`` bytes of one."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._line = bytearray()
-        self._too_long = False
+        self._head: bytes | None = None  # of a line that is too long; `_line` is its end then
 
-    def feed(self, chunk: bytes) -> list[bytes | None]:
-        """Return the lines that ``chunk`` completes, with None for one that was too long."""
+    def feed(self, chunk: bytes) -> list[Line]:
+        """Return the lines that ``chunk`` completes, with the answer to one that was too long."""
         *ends, rest = chunk.split(b"\n")
         lines = [self._finish(end) for end in ends]
         self._keep(rest)
         return lines
 
-    def last(self) -> list[bytes | None]:
+    def last(self) -> list[Line]:
         """Return what came after the last newline, as a line."""
         return [self._finish(b"")]
 
     def _keep(self, part: bytes) -> None:
-        if self._too_long or len(self._line) + len(part) > self._limit:
-            self._too_long = True
-            self._line = bytearray()
-        else:
-            self._line += part
+        self._line += part
+        if self._head is None and len(self._line) > self._limit:
+            self._head = bytes(self._line[:EDGE])
+        if self._head is not None:
+            self._line = self._line[-EDGE:]
 
-    def _finish(self, end: bytes) -> bytes | None:
+    def _finish(self, end: bytes) -> Line:
         self._keep(end)
-        line = None if self._too_long else bytes(self._line)
-        self._line = bytearray()
-        self._too_long = False
-        return line
+        line, head = bytes(self._line), self._head
+        self._line, self._head = bytearray(), None
+        return line if head is None else too_long(head, line, self._limit)
 
 
 class _Stream:
@@ -238,7 +247,7 @@ class Incoming(_Stream):
         self._outgoing = outgoing
         self._max_line_bytes = max_line_bytes
         self._loop = asyncio.get_running_loop()
-        self._lines: deque[bytes | None] = deque()
+        self._lines: deque[Line] = deque()
         self._used_up = threading.Semaphore()
         self._end_of_input = False
         self._stopped = False
@@ -274,16 +283,15 @@ class Incoming(_Stream):
         done = self._end_of_input and not self._lines and self._outgoing.settled
         return self._stopped or self._outgoing.broken or done
 
-    def _next(self) -> bytes | None:
+    def _next(self) -> Line:
         line = self._lines.popleft()
         if not self._lines:
             self._used_up.release()
         return line
 
-    def _accept(self, line: bytes | None) -> SessionMessage | None:
-        if line is None:
-            problem = f"Message too long: a line may have {self._max_line_bytes} bytes"
-            self._outgoing.write(error_answer(INVALID_REQUEST, problem))
+    def _accept(self, line: Line) -> SessionMessage | None:
+        if isinstance(line, JSONRPCError):
+            self._outgoing.write(line)
             return None
         if not line.strip():
             return None
@@ -317,12 +325,12 @@ class Incoming(_Stream):
             leave_within(GRACE_SECONDS + STOP_SECONDS)  # from here, lest a tool blocks the loop
         self._hand_over(lines.last(), end_of_input=True)
 
-    def _hand_over(self, lines: list[bytes | None], end_of_input: bool = False) -> None:
+    def _hand_over(self, lines: list[Line], end_of_input: bool = False) -> None:
         self._used_up.acquire()
         with suppress(RuntimeError):  # the event loop is closed: nobody is there to take them
             self._loop.call_soon_threadsafe(self._take, lines, end_of_input)
 
-    def _take(self, lines: list[bytes | None], end_of_input: bool) -> None:
+    def _take(self, lines: list[Line], end_of_input: bool) -> None:
         self._lines.extend(lines)
         self._outgoing.changed.set()
         if end_of_input:

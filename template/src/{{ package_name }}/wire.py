@@ -3,6 +3,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import threading
@@ -24,6 +25,14 @@ from pydantic_core import from_json
 
 # The longest id that is repeated in the answer to a bad request, in characters or decimal digits.
 MAX_ID_LENGTH = 128
+# Bytes kept of either end of a message that is too long, for its id.
+EDGE = 512
+
+# A request as SDKs write it: its id at the very beginning (Python) or at the very end (TypeScript).
+# Both forms are tied to an end of the line, so that no nested id is taken for the request's.
+_ID = rb'"jsonrpc": ?"2\.0", ?"id": ?(-?[0-9]{1,18}|"[ !#-\[\]-~]{0,128}")'
+_FIRST = re.compile(rb"\{" + _ID + rb', ?"method": ?"')
+_LAST = re.compile(_ID + rb"\}\Z")
 
 
 class MessageError(Exception):
@@ -80,6 +89,19 @@ def _id(value: dict[str, Any]) -> RequestId | None:
         return None
     size = len(found) if isinstance(found, str) else found.bit_length() // 4
     return found if size <= MAX_ID_LENGTH else None
+
+
+def too_long(head: bytes, tail: bytes, limit: int) -> JSONRPCError:
+    """Make the answer to a message that was not kept, from its first and last EDGE bytes.
+
+    The id is repeated where it can be told, so that the sender does not wait for an answer.
+    """
+    found = _FIRST.match(head)
+    if not found and re.match(rb'\{"method": ?"', head):
+        found = _LAST.search(tail.rstrip())
+    request_id = from_json(found[1]) if found else None
+    problem = f"Message too long: a line may have {limit} bytes"
+    return error_answer(INVALID_REQUEST, problem, request_id)
 
 
 def leave_within(seconds: float) -> None:
