@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import combinations
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import Any, TextIO
 
 import pytest
 import yaml
@@ -105,13 +104,20 @@ def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> s
     return done.stdout
 
 
+# Put before a command, it takes away what root may do beyond other users.
+UNPRIVILEGED = (
+    ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    if os.geteuid() == 0 and shutil.which("setpriv")
+    else ()
+)
+
 # What tests of endurance need of the guard: calls in numbers that a model does not make.
 BUSY = {"DEMO_SERVER_GUARD__RATE": "100000", "DEMO_SERVER_GUARD__BURST": "100000"}
 
 
 @asynccontextmanager
 async def serving(
-    project: Path, *arguments: str | Path, home: Path, log: IO[str] | None = None, **settings: str
+    project: Path, *arguments: str | Path, home: Path, log: TextIO | None = None, **settings: str
 ) -> AsyncIterator[Client]:
     """Start a generated server and connect the SDK's client to it.
 
@@ -126,7 +132,7 @@ async def serving(
     env |= {f"DEMO_SERVER_{name}": value for name, value in settings.items()}
     command = str(project / ".venv/bin/demo-server")
     started = StdioServerParameters(command=command, args=[*map(str, arguments)], env=env)
-    with TemporaryFile("w+", encoding="utf-8") as nowhere:
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
         async with Client(stdio_client(started, errlog=log or nowhere)) as client:
             yield client
 

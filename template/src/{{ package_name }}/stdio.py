@@ -56,9 +56,7 @@ CANCEL_SECONDS = 1.0
 STOP_SECONDS = 3.0
 
 CHUNK = 64 * 1024  # bytes asked of stdin at a time
-MAX_BACKLOG = (
-    1024 * 1024
-)  # bytes of answers not yet read by the client, above which nothing is read
+MAX_BACKLOG = 1024 * 1024  # bytes of unread answers above which nothing more is read
 MAX_CALLS = 256  # requests being worked on; the guard's own limit is lower
 BUSY = -32005  # JSON-RPC leaves -32000 to -32099 to servers
 

@@ -87,8 +87,7 @@ def _id(value: dict[str, Any]) -> RequestId | None:
     found = value.get("id") if "method" in value else None
     if isinstance(found, bool) or not isinstance(found, int | str):
         return None
-    size = len(found) if isinstance(found, str) else found.bit_length() // 4
-    return found if size <= MAX_ID_LENGTH else None
+    return found if len(str(found)) <= MAX_ID_LENGTH else None
 
 
 def too_long(head: bytes, tail: bytes, limit: int) -> JSONRPCError:
