@@ -132,7 +132,7 @@ async def serving(
     env |= {f"DEMO_SERVER_{name}": value for name, value in settings.items()}
     command = str(project / ".venv/bin/demo-server")
     started = StdioServerParameters(command=command, args=[*map(str, arguments)], env=env)
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: ASYNC230, never blocks
         async with Client(stdio_client(started, errlog=log or nowhere)) as client:
             yield client
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import IO, Any
+from typing import Any, TextIO
 
 import anyio
 import pytest
@@ -54,7 +54,7 @@ async def serve(
     env: Mapping[str, str] | None = None,
     mode: str = "auto",
     timeout: float = 20,
-    stderr: IO[str] | None = None,
+    stderr: TextIO | None = None,
     probe: bool = False,
 ) -> AsyncIterator[Client]:
     """Start the server as a client would and connect the SDK's own client to it.
