@@ -34,7 +34,8 @@ LOADER = """
 import sys, types
 from importlib import import_module
 def load(source):
-    for name, folder in (("under_test", source), ("under_test.filesystem", source + "/filesystem")):
+    backend = source + "/{% if 'filesystem' in backends %}filesystem{% endif %}"
+    for name, folder in (("under_test", source), ("under_test.filesystem", backend)):
         package = types.ModuleType(name)
         package.__path__ = [folder]
         sys.modules.setdefault(name, package)

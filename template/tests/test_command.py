@@ -92,18 +92,50 @@ def test_a_wrong_flag_is_explained(tmp_path: Path) -> None:
 @pytest.mark.parametrize("client", ["claude-desktop", "claude-code", "cursor", "vscode"])
 def test_the_snippet_of_a_client_starts_the_server(tmp_path: Path, client: str) -> None:
     """`--print-config` prints JSON in the client's own shape, with absolute paths that work."""
+    (tmp_path / "docs").mkdir()
     done = run("docs", "--print-config", client, home=tmp_path, cwd=tmp_path)
     snippet = json.loads(done.stdout)
     servers = snippet["servers" if client == "vscode" else "mcpServers"]
     entry = servers[COMMAND]
     assert Path(entry["command"]).is_absolute()
     assert entry["args"][-1] == str(tmp_path / "docs")
-    (tmp_path / "docs").mkdir()
     started = subprocess.run(
         [entry["command"], *entry["args"], "--check"], env=environment(str(tmp_path)), cwd="/",
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert started.returncode == 0, started.stderr
+
+
+@pytest.mark.parametrize(("client", "key"), [("claude-code", "mcpServers"), ("vscode", "servers")])
+def test_the_snippet_for_http_names_the_address(tmp_path: Path, client: str, key: str) -> None:
+    """A server over HTTP is not started by the client; the one client that cannot is told so."""
+    flags = ("--transport", "http", "--port", "8123", "--print-config")
+    done = run(tmp_path, *flags, client, home=tmp_path)
+    assert json.loads(done.stdout)[key] == {
+        COMMAND: {"type": "http", "url": "http://127.0.0.1:8123/mcp"}
+    }
+    assert run(tmp_path, *flags, "claude-desktop", home=tmp_path).returncode == 1
+
+
+def test_no_snippet_is_printed_for_a_server_that_would_not_start(tmp_path: Path) -> None:
+    """What `--check` refuses, `--print-config` refuses."""
+    done = run(tmp_path / "missing", "--print-config", "cursor", home=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.promise("GEN-7")
+@pytest.mark.parametrize("line", ["READ_ONLY: true", "READ_ONLY true", "READ_ONLY"])
+def test_a_line_of_an_env_file_that_cannot_be_read_stops_the_start(
+    tmp_path: Path, line: str
+) -> None:
+    """It would be left out otherwise, and with it a protection."""
+    (tmp_path / "settings").write_text(f"{var(line)}\n", encoding="utf-8")
+    done = run("--check", tmp_path, "--env-file", tmp_path / "settings", home=tmp_path)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "line 1" in done.stderr
 
 
 @pytest.mark.promise("GEN-4")

@@ -269,7 +269,9 @@ def test_the_grace_at_the_end_of_input_is_bounded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_cancels_cleans_up_and_exits_with_0(tmp_path: Path, number: int) -> None:
     """A signal ends the server in order, although a call runs and stdin stays open."""
+    inherited = signal.signal(number, signal.SIG_DFL)  # under nohup, SIGHUP would be ignored
     with stdio(tmp_path) as server:
+        signal.signal(number, inherited)
         server.send(call(1, "slow", seconds=30))
         assert server.begun()
         server.process.send_signal(number)

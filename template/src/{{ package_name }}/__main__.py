@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.update(flags(options))
         settings = load()
         if options.print_config:
+            check(settings, quiet=True)  # a client would only say that the server does not start
             print(snippet(options.print_config, settings))
             return 0
         return check(settings) if options.check else serve(settings)
@@ -94,18 +95,22 @@ def transport(settings: Settings) -> Callable[..., None]:
     return partial(stdio.run, max_line_bytes=settings.max_message_bytes)
 
 
-def check(settings: Settings) -> int:
+def check(settings: Settings, *, quiet: bool = False) -> int:
     """Open what is configured, say in one line for each backend what would be served, and stop."""
+    import anyio
+
     from .server import build, confine
 
     built = build(settings)
     try:
-        for backend in built.backends:
-            print(backend.summary)
-        print(f"audit: {audit_file(settings.audit) or 'stderr' if built.audit else 'switched off'}")
-        print(confine(settings, built))
+        tools = [tool.name for tool in anyio.run(built.server.list_tools)]
+        log = audit_file(settings.audit) or "stderr" if built.audit else "switched off"
+        lines = [backend.summary for backend in built.backends]
+        lines += [f"tools: {', '.join(tools)}", f"audit: {log}", confine(settings, built)]
     finally:
         built.close()
+    if not quiet:
+        print("\n".join(lines))
     return 0
 
 
@@ -167,12 +172,16 @@ def flags(options: argparse.Namespace) -> dict[str, str]:
 
 def snippet(client: str, settings: Settings) -> str:
     """Return the configuration of ``client`` that starts this server with these settings."""
-    entry = launch(settings)
-    if client == "vscode":
-        return json.dumps({"servers": {COMMAND: {"type": "stdio", **entry}}}, indent=2)
-    if client == "claude-code":
-        entry = {"type": "stdio", **entry}
-    return json.dumps({"mcpServers": {COMMAND: entry}}, indent=2)
+    kind, entry = "stdio", launch(settings)
+    if settings.transport == "http":
+        if client == "claude-desktop":
+            raise ConfigError(f"{PREFIX}TRANSPORT: Claude Desktop starts servers over stdio only")
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        kind, entry = "http", {"url": f"http://{host}:{settings.port}/mcp"}
+    if client in ("vscode", "claude-code"):
+        entry = {"type": kind, **entry}
+    servers = "servers" if client == "vscode" else "mcpServers"
+    return json.dumps({servers: {COMMAND: entry}}, indent=2)
 
 
 def launch(settings: Settings) -> dict[str, Any]:
@@ -189,8 +198,8 @@ def launch(settings: Settings) -> dict[str, Any]:
     }
     kept.pop(FOLDERS, None)
     folders = getattr(getattr(settings, "filesystem", None), "allowed_paths", [])
-    for name in (ENV_FILE, SECRETS_DIR):
-        if name in os.environ:
+    for name in (ENV_FILE, SECRETS_DIR, f"{PREFIX}AUDIT__PATH"):
+        if os.environ.get(name, "-") != "-":
             kept[name] = str(Path(os.environ[name]).absolute())
     entry: dict[str, Any] = {"command": command[0], "args": [*command[1:], *map(absolute, folders)]}
     return {**entry, "env": kept} if kept else entry

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -57,7 +57,7 @@ class Settings(BackendSettings, BaseSettings):
     transport: Literal["stdio", "http"] = Field(
         default="stdio", description="How clients connect: through stdin and stdout, or HTTP."
     )
-    host: str = Field(
+    host: Literal["127.0.0.1", "localhost", "::1"] = Field(
         default="127.0.0.1",
         description="Address that HTTP listens on. Only loopback in this release.",
     )
@@ -122,7 +122,7 @@ def load() -> Settings:
     _check_secrets_dir()
     try:
         if env_file:
-            _refuse_unknown(dotenv_values(env_file, interpolate=False))
+            _refuse_unknown(_names_in(env_file))
         return Settings(_env_file=env_file)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
@@ -194,6 +194,19 @@ def _env_file() -> Path | None:
     project = Path(__file__).resolve().parents[2]
     beside = project / ".env"
     return beside if (project / "pyproject.toml").is_file() and beside.is_file() else None
+
+
+def _names_in(env_file: Path) -> dict[str, str | None]:
+    """Return the names in a dot-env file. A line that cannot be read would be left out silently."""
+    names: dict[str, str | None] = {}
+    with env_file.open(encoding="utf-8") as file:
+        for line in parse_stream(file):
+            if line.error or (line.key is not None and line.value is None):
+                number = line.original.line
+                raise ConfigError(f"{ENV_FILE}: line {number} is not NAME=value: {env_file.name}")
+            if line.key is not None:
+                names[line.key] = line.value
+    return names
 
 
 def _check_secrets_dir() -> None:

@@ -188,6 +188,8 @@ def _lanes(path: Path) -> dict[Lane, list[tuple[int, Path]]]:
     """The lanes to check, each with its files in the order in which they were written."""
     folder = path if path.is_dir() else path.parent
     wanted = None if path.is_dir() else split(path.name)
+    if wanted is None and not path.is_dir():
+        return {}
     lanes: dict[Lane, list[tuple[int, Path]]] = {}
     for file in folder.iterdir():
         names = split(file.name)

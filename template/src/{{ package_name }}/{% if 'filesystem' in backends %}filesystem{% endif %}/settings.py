@@ -2,6 +2,7 @@
 """Settings of the filesystem backend: what it may touch, and how much at once."""
 
 import json
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -47,6 +48,7 @@ def _as_list(value: Any) -> Any:
 
 
 def _check_path(value: str) -> str:
+    value = os.path.expanduser(value)  # noqa: PTH111, Path would drop a slash that means nothing
     path, _ = _split_mode(value)
     if not path or "\0" in path:
         raise ValueError('write a folder, such as "/srv/docs", "/srv/docs:ro" or "/srv/docs:rw"')
