@@ -17,6 +17,8 @@ PROJECT = Path("demo-server")
 def main() -> None:
     """Show the commands that a user types, then a client's conversation with the result."""
     folder = Path(sys.argv[1]).expanduser().resolve() if sys.argv[1:] else sample()
+    if not folder.is_dir():
+        sys.exit(f"{folder} is no folder; write ./dev demo FOLDER")
     if PROJECT.exists():
         shutil.rmtree(PROJECT)
     run("copier", "copy", "--trust", "--defaults", "--quiet", "--vcs-ref=HEAD",
@@ -25,7 +27,8 @@ def main() -> None:
     server = PROJECT.resolve() / ".venv" / "bin" / "demo-server"
     run(str(server), "--check", str(folder))
     anyio.run(converse, str(server), folder)
-    print(f"\nThe project is in {PROJECT}/. Its README.md says how to connect your own client.")
+    print(f"\nThe project is in {PROJECT}/, until the next demo. A client's configuration for it:")
+    run(str(server), "--print-config", "claude-desktop", str(folder))
 
 
 async def converse(server: str, folder: Path) -> None:

@@ -7,5 +7,6 @@ from pydantic import BaseModel
 class CustomSettings(BaseModel, extra="forbid"):
     """Add a field, and it has a variable: ``greeting: str = "Hello"`` is ``…_CUSTOM__GREETING``.
 
-    Use ``SecretStr`` for a secret: it is then kept out of every log and error.
+    Give each a default, or the tests of the project cannot start the server. Use
+    ``SecretStr | None = None`` for a secret: it is then kept out of every log and error.
     """
