@@ -117,7 +117,12 @@ BUSY = {"DEMO_SERVER_GUARD__RATE": "100000", "DEMO_SERVER_GUARD__BURST": "100000
 
 @asynccontextmanager
 async def serving(
-    project: Path, *arguments: str | Path, home: Path, log: TextIO | None = None, **settings: str
+    project: Path,
+    *arguments: str | Path,
+    home: Path,
+    log: TextIO | None = None,
+    mode: str = "auto",
+    **settings: str,
 ) -> AsyncIterator[Client]:
     """Start a generated server and connect the SDK's client to it.
 
@@ -126,6 +131,7 @@ async def serving(
         arguments: those of its command.
         home: its HOME, which holds the audit log.
         log: where its log goes; by default nowhere.
+        mode: ``auto`` speaks 2026-07-28, ``legacy`` 2025-11-25.
         settings: such as ``READ_ONLY="false"``, without the prefix.
     """
     env = {"PATH": os.environ["PATH"], "HOME": str(home), **BUSY}
@@ -133,7 +139,7 @@ async def serving(
     command = str(project / ".venv/bin/demo-server")
     started = StdioServerParameters(command=command, args=[*map(str, arguments)], env=env)
     with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: ASYNC230, never blocks
-        async with Client(stdio_client(started, errlog=log or nowhere)) as client:
+        async with Client(stdio_client(started, errlog=log or nowhere), mode=mode) as client:
             yield client
 
 
