@@ -123,7 +123,7 @@ def test_records_are_numbered_dated_and_chained(log: Log, key: bytes | None) -> 
     assert not log.findings(key)
 
 
-@pytest.mark.parametrize("record", [{"x": object()}, {"x": "y" * 300_000}, {"x": {1, 2}}])
+@pytest.mark.parametrize("record", [{"x": object()}, {"x": "y" * 5_000_000}, {"x": {1, 2}}])
 def test_what_cannot_be_written_leaves_no_trace(log: Log, record: dict[str, Any]) -> None:
     """A record that JSON cannot carry, or that is too long, is an error; the log goes on."""
     opened = log.open()
@@ -358,6 +358,33 @@ def test_the_explanation_of_a_torn_record_covers_no_other(log: Log) -> None:
     lines[7] = b"something else\n"
     log.put(lines)
     assert log.findings() == ["audit.jsonl:8: not a record: torn by a crash, or overwritten"]
+
+
+@pytest.mark.promise("GEN-3")
+@pytest.mark.parametrize("key", [None, KEY])
+def test_an_older_file_in_the_place_of_the_current_one_is_found(
+    log: Log, key: bytes | None
+) -> None:
+    """Genuine records that are repeated hide the newest ones as well as a cut would."""
+    opened = log.open(key=key, max_bytes=65_536)
+    for number in range(2_000):
+        opened.write({"event": "call", "number": number})
+    opened.close()
+    first = log.path.with_name("audit.000001.jsonl")
+    assert not log.findings(key)
+    log.path.write_bytes(first.read_bytes())
+    assert any("older file" in finding for finding in log.findings(key))
+    log.path.write_bytes(first.read_bytes().split(b"\n")[0] + b"\n")
+    assert any("older file" in finding for finding in log.findings(key))
+
+
+def test_a_header_that_claims_anything_ends_in_time(log: Log) -> None:
+    """Without a key a header can be forged; verification still ends."""
+    log.fill(3)
+    lines = log.lines()
+    lines[0] = lines[0].replace(b'"generation":1', b'"generation":1000000000000')
+    log.put(lines)
+    assert log.findings()
 
 
 def test_an_end_that_is_not_genuine_is_not_built_upon(log: Log) -> None:

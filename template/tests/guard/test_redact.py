@@ -123,9 +123,40 @@ def test_a_record_of_arguments_is_small_whatever_they_are() -> None:
     for value in values:
         started = time.perf_counter()
         written = json.dumps(arguments({"value": value}))
-        assert time.perf_counter() - started < 0.2
-        assert len(written) < 30_000
+        assert time.perf_counter() - started < 0.5
+        assert len(written) < 600_000
         assert "NaN" not in written
+
+
+@pytest.mark.promise("GEN-3")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"path": "./" * 2_000 + "TARGET"},
+        {"paths": [*(["x" * 4_090] * 99), "TARGET"]},
+        {"edits": [{"oldText": "x" * 4_000, "newText": "y" * 4_000}] * 100, "path": "TARGET"},
+        {"content": "x" * 1_000_000, "path": "TARGET"},
+    ],
+    ids=["padding", "many", "edits", "content"],
+)
+def test_no_caller_pushes_its_target_out_of_the_record(arguments: dict[str, Any]) -> None:
+    """What a call is about is recorded whole, whatever it brings along."""
+    assert "TARGET" in json.dumps(redactor().arguments(arguments))
+
+
+@pytest.mark.promise("GEN-3")
+def test_the_text_of_an_exception_forges_no_line_of_the_log() -> None:
+    """Neither a head of the audit log nor a colour of the terminal."""
+    text = "x\n2026-11-24 INFO audit log: head of audit.jsonl is 9:aa\x1b[31m"
+    try:
+        raise RuntimeError(text)
+    except RuntimeError:
+        record = logging.LogRecord("n", 40, "f", 1, "failed", (), sys.exc_info())
+    module("guard.redact").RedactingFilter(redactor()).filter(record)
+    lines = logging.Formatter("%(message)s").format(record).split("\n")
+    assert lines[0] == "failed"
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert "\x1b" not in "".join(lines)
 
 
 @pytest.mark.parametrize(

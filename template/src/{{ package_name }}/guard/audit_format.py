@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 # What the first record of a chain has in the place of its predecessor's hash.
 START = "0" * 64
-MAX_LINE = 256 * 1024
+MAX_LINE = 4 * 1024 * 1024
 
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 _LINE = re.compile(rb'(\{.*),"hash":"([0-9a-f]{64})"\}')
@@ -44,7 +44,7 @@ def seal(record: Mapping[str, object], key: bytes | None) -> tuple[bytes, str]:
     """The line for a record, newline included, and its hash.
 
     Raises:
-        TypeError, ValueError: JSON cannot carry the record, or its line is over 256 KiB.
+        TypeError, ValueError: JSON cannot carry the record, or its line is over 4 MiB.
     """
     body = _encode(record)[:-1].encode("ascii")
     digest = _digest(body, key)

@@ -13,6 +13,7 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from .audit_format import MAX_LINE, START, Lane, Record, digest_name, parse, split
@@ -124,13 +125,17 @@ class _Chain:
         if generation and record.number("generation") != generation:
             self._find(path, 1, f"this is the header of generation {record.number('generation')}")
         reason = record.fields.get("reason")
-        if reason not in ("start", "full"):
+        renewed = reason not in ("start", "full")
+        if renewed:
             self._find(path, 1, f"the server found its file {reason} and began this one")
         if record.genuine:
+            if self._seq is not None and record.number("generation") <= self.generation:
+                self._find(path, 1, "an older file stands in the place of this one")
             self.oldest = record.number("oldest")
             self.generation = record.number("generation")
-        if record.number("seq") == 1 or self._seq is None:
-            # A new chain, or what retention has left of the first one.
+        if self._seq is None or (renewed and record.number("seq") == 1):
+            # The beginning of the chain, what retention has left of it, or one begun anew, which
+            # has been reported above.
             self._seq = record.number("seq") - 1
             self._digest = str(record.fields.get("prev"))
         return True
@@ -252,9 +257,9 @@ def _check_lane(
     for generation, file in files:
         chain.file(file, generation)
     present = {generation for generation, _ in files}
-    for generation in range(chain.oldest, chain.generation):
-        if generation not in present:
-            report.add(Finding(lane.archive(generation), 0, "the file is missing"))
+    missing = (g for g in range(chain.oldest, chain.generation) if g not in present)
+    for generation in islice(missing, _MAX_FINDINGS):  # without a key, a header may claim anything
+        report.add(Finding(lane.archive(generation), 0, "the file is missing"))
     if 0 not in present:
         report.add(Finding(lane.current, 0, "the file is missing, and the newest records with it"))
 

@@ -20,8 +20,8 @@ from urllib.parse import quote
 HIDDEN = "***"
 
 _NAME = (
-    r"pass(?:word|wd|phrase|code)|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key"
-    r"|signing[_-]?key|encryption[_-]?key|authorization|cookie|credential|dsn|conn(?:ection)?"
+    r"pass(?:word|wd|phrase|code)|pwd|secret|token|api[ _-]?key|access[ _-]?key|private[ _-]?key"
+    r"|signing[ _-]?key|encryption[ _-]?key|authorization|cookie|credential|dsn|conn(?:ection)?"
     r"[_-]?str(?:ing)?|session[_-]?id"
 )
 _SECRET_NAME = re.compile(rf"(?i){_NAME}|\bauth$")
@@ -42,11 +42,12 @@ _SECRET_TEXT = re.compile(
     r"|\bAIza[\w-]{30,}"
 )
 
-# What one audit record may hold of a call's arguments. An item costs one of the budget, and one
-# more for every 64 characters that have to be searched.
-_BUDGET = 200
-_CHARACTERS = 64
+# What one audit record may hold of a call's arguments, in characters; an item costs some as well.
+# It is enough for a hundred of the longest paths: no caller may push its own target out of the log.
+_BUDGET = 512 * 1024
+_ITEM = 32
 _MAX_DEPTH = 6
+_MAX_ARGUMENT = 4096  # characters of the longest path; of a longer text only its begin is kept
 _MAX_TEXT = 256
 _MAX_KEY = 64
 # Text is searched further than it is kept, or a secret across the cut would survive by halves.
@@ -111,16 +112,18 @@ class Redactor:
     def arguments(self, value: object) -> object:
         """A JSON value to write down for ``value``: without secrets, and small whatever it was.
 
-        At most 200 items (fewer when texts are long), 6 levels, 256 characters a text and 64 a
-        key; "…" for the rest.
+        A text of up to 4,096 characters is kept whole, of a longer one 256; a key of up to 64. At
+        most 6 levels and 512 KiB in all; "…" for the rest. Plain values come before lists and
+        objects, so that what a call is about is not lost behind what it brings along.
         """
         return self._copy(value, _MAX_DEPTH, [_BUDGET])
 
     def _copy(self, value: object, depth: int, left: list[int]) -> object:
-        left[0] -= 1
+        left[0] -= _ITEM
         if isinstance(value, str):
-            left[0] -= min(len(value), _MAX_TEXT + _LOOK_AHEAD) // _CHARACTERS
-            return self.text(value)
+            limit = _MAX_ARGUMENT if len(value) <= _MAX_ARGUMENT else _MAX_TEXT
+            left[0] -= min(len(value), limit + _LOOK_AHEAD)  # as much as has to be searched
+            return self.text(value, limit)
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int):
@@ -145,7 +148,8 @@ class Redactor:
         self, value: dict[object, object], depth: int, left: list[int]
     ) -> dict[str, object]:
         items: dict[str, object] = {}
-        for key, item in value.items():
+        plain_first = sorted(value.items(), key=lambda pair: isinstance(pair[1], (dict, list)))
+        for key, item in plain_first:
             if left[0] <= 0:
                 items["…"] = "…"
                 break
@@ -175,12 +179,18 @@ class RedactingFilter(logging.Filter):
             message = record.getMessage()
         except Exception:  # noqa: BLE001  # a filter that raises would raise in the code that logs
             message = f"(a message that could not be formatted, from {record.name})"
-        record.msg = self._redactor.text(message.translate(_CONTROL), _MAX_LOG_TEXT)
+        # Known secrets go first: escaping would change one of several lines.
+        message = self._redactor.own(message).translate(_CONTROL)
+        record.msg = self._redactor.text(message, _MAX_LOG_TEXT)
         record.args = ()
         if record.exc_info and not record.exc_text:
             record.exc_text = "".join(traceback.format_exception(*record.exc_info)).rstrip()
         if record.exc_text:
-            record.exc_text = self._redactor.text(record.exc_text, _MAX_LOG_TEXT)
+            text = self._redactor.text(record.exc_text, _MAX_LOG_TEXT)
+            # Indented, so that no line of an exception's text looks like a line of the log.
+            record.exc_text = "\n".join(
+                f"  {line.translate(_CONTROL)}" for line in text.split("\n")
+            )
         # Other handlers would print the exception again, as it is.
         record.exc_info = None
         return True
