@@ -355,6 +355,23 @@ async def test_secrets_dir(tmp_path: Path) -> None:
     assert run("audit", "verify", log, home=tmp_path).returncode == 1
 
 
+@pytest.mark.parametrize("name", ["ENV_FILE", "SECRETS_DIR"])
+def test_where_settings_are_is_not_a_setting_of_a_file(tmp_path: Path, name: str) -> None:
+    """In a file it would be read too late: it is refused, and not left out silently."""
+    (tmp_path / "settings").write_text(f"{var(name)}={tmp_path}\n", encoding="utf-8")
+    done = run("--check", home=tmp_path, env={var("ENV_FILE"): str(tmp_path / "settings")})
+    assert done.returncode == 1
+    assert var(name) in done.stderr
+
+
+def test_a_name_in_small_letters_does_not_win(tmp_path: Path) -> None:
+    """Beside the flag or the name in capitals it would be an accident which of them counts."""
+    env = {var("READ_ONLY"): "true", var("READ_ONLY").lower(): "false"}
+    done = run("--check", "--read-only", home=tmp_path, env=env)
+    assert done.returncode == 1
+    assert var("READ_ONLY").lower() in done.stderr
+
+
 async def names(client: Client) -> set[str]:
     """Return the names of the tools that are served."""
     return {tool.name for tool in (await client.list_tools()).tools}

@@ -19,11 +19,9 @@ from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
 from .errors import ConfigError
+from .prefix import COMMAND, PACKAGE, PREFIX
 from .settings import (
-    COMMAND,
     ENV_FILE,
-    PACKAGE,
-    PREFIX,
     SECRETS_DIR,
     Settings,
     audit_file,

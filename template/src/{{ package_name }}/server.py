@@ -23,7 +23,8 @@ from .errors import ConfigError
 from .guard import GuardedServer
 from .guard.audit import AuditLog
 from .guard.redact import RedactingFilter, Redactor
-from .settings import COMMAND, PACKAGE, PREFIX, Settings, audit_file, default_audit_log, secrets
+from .prefix import COMMAND, PACKAGE, PREFIX
+from .settings import Settings, audit_file, default_audit_log, secrets
 
 log = logging.getLogger(__name__)
 

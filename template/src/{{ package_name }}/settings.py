@@ -8,7 +8,8 @@ An unknown or invalid setting stops the start: a typing error must not switch of
 """
 
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
@@ -27,10 +28,7 @@ from .backends import BackendSettings
 from .custom.settings import CustomSettings
 from .errors import ConfigError
 from .guard.settings import AuditSettings, GuardSettings
-
-PACKAGE = __package__ or ""
-PREFIX = f"{PACKAGE.upper()}_"
-COMMAND = PACKAGE.replace("_", "-")
+from .prefix import COMMAND, PREFIX
 
 # Where to look for settings is not itself a setting: it is read before they are.
 ENV_FILE = f"{PREFIX}ENV_FILE"
@@ -118,7 +116,7 @@ def load() -> Settings:
         ConfigError: a setting is unknown or invalid, or a file that was named cannot be read.
     """
     env_file = _env_file()
-    _refuse_unknown(os.environ)
+    _refuse_unknown(os.environ, {ENV_FILE, SECRETS_DIR})
     _check_secrets_dir()
     try:
         if env_file:
@@ -159,6 +157,24 @@ def audit_file(settings: AuditSettings) -> Path | None:
     if not settings.enabled or settings.path == "-":
         return None
     return Path(settings.path).absolute() if settings.path else default_audit_log()
+
+
+def private_places(settings: Settings) -> list[tuple[Path, bool]]:
+    """Return the server's own files and folders: no client may read or change them.
+
+    Returns:
+        Each place, without links, and whether all folders in it are the server's too.
+    """
+    places = [(Path(__file__).parent, True)]
+    if sys.prefix != sys.base_prefix:  # a virtual environment: all of it runs at the next start
+        places.append((Path(sys.prefix), True))
+    if file := audit_file(settings.audit):
+        places.append((file.parent, False))
+    if file := _env_file():
+        places.append((file, False))
+    if folder := os.environ.get(SECRETS_DIR):
+        places.append((Path(folder), True))
+    return [(place.resolve(), whole) for place, whole in places]
 
 
 def default_audit_log() -> Path:
@@ -215,15 +231,22 @@ def _check_secrets_dir() -> None:
         return
     if not Path(named).is_dir():
         raise ConfigError(f"{SECRETS_DIR}: no such folder")
-    _refuse_unknown({entry.name: "" for entry in Path(named).iterdir()})
+    # Files of secrets are often named in small letters.
+    _refuse_unknown([entry.name.upper() for entry in Path(named).iterdir()])
 
 
-def _refuse_unknown(names: Mapping[str, str | None]) -> None:
-    known = {variable(path) for path, _ in fields()} | {ENV_FILE, SECRETS_DIR}
-    unknown = sorted(name for name in names if name.upper().startswith(PREFIX))
-    for name in unknown:
-        if name.upper() not in known:
-            raise ConfigError(f"{name}: there is no such setting; `{COMMAND} --help` lists them")
+def _refuse_unknown(names: Iterable[str], besides: Collection[str] = ()) -> None:
+    """Refuse names like ours that are not spelled like ours.
+
+    Small letters too: beside the same name in capitals, which of the two counts is an accident.
+    """
+    known = {variable(path) for path, _ in fields()} | set(besides)
+    for name in sorted(names):
+        if not name.upper().startswith(PREFIX) or name in known:
+            continue
+        if name in (ENV_FILE, SECRETS_DIR):
+            raise ConfigError(f"{name}: only the environment can say this, not what it points to")
+        raise ConfigError(f"{name}: there is no such setting; `{COMMAND} --help` lists them")
 
 
 def _named_by(place: tuple[int | str, ...]) -> str:

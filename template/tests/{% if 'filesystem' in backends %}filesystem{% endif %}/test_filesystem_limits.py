@@ -365,7 +365,8 @@ async def test_trash(served: Path, root: Path, ask: Ask) -> None:
 
 @pytest.mark.promise("FS-1")
 @pytest.mark.parametrize(
-    "name", [".env", "x/.env.local", ".env.production", "x/id_ed25519", "a.pem", ".git/hooks/x"]
+    "name",
+    [".env", "x/.env.local", ".env.production", "x/id_ed25519", "a.pem", ".git/hooks/x", "x/.git"],
 )
 def test_default_deny(name: str) -> None:
     """Unless configured otherwise, files that hold secrets or run as hooks are denied."""

@@ -394,3 +394,21 @@ def test_names_cannot_forge_lines() -> None:
     """A newline, an escape or a half character in a name does not reach the text."""
     assert walk.printable("a\n[DIR] b\x1b[2J\u2028\udcff") == "a\ufffd[DIR] b\ufffd[2J\ufffd\ufffd"
     assert walk.utf8("é\udcff") == "é\ufffd"
+
+
+@pytest.mark.promise("FS-4")
+def test_a_search_goes_on_after_any_line_without_delay() -> None:
+    """What lies before the line is not searched again: a caller may name any line."""
+    search = module("filesystem.search")
+    what = search.wanted("a", regex=False, ignore_case=False)
+    text = b"a\n\nb\na a\nb\na"
+    every = list(search.find_lines(text, "f", what, 1))
+    for after in range(9):
+        assert list(search.find_lines(text, "f", what, 1, after)) == [
+            match for match in every if match["line"] > after
+        ]
+    started = time.perf_counter()
+    first = next(search.find_lines(b"a\n" * 5_000_000, "f", what, 20, 4_999_000))
+    assert first["line"] == 4_999_001
+    assert not list(search.find_lines(b"a\n" * 5_000_000, "f", what, 20, 10**9))
+    assert time.perf_counter() - started < 2

@@ -4,13 +4,14 @@
 import hashlib
 import json
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from conftest import command, environment, serve, text_of, var
+from conftest import PACKAGE, ROOT, command, environment, serve, text_of, var
 from mcp import Client, MCPError
 
 pytestmark = pytest.mark.anyio
@@ -502,7 +503,6 @@ async def test_entries_are_checked_too(base: Path, root: Path, ask: Ask) -> None
     (root / "out").symlink_to(base / "outside")
     (root / "out.txt").symlink_to(base / "outside" / "file.txt")
     assert shown(await ask("list_directory", path=root)) == [
-        "[DIR] .git",
         "[FILE] a.txt",
         "[FILE] out",
         "[FILE] out.txt",
@@ -815,4 +815,56 @@ async def test_the_audit_log_is_not_written_into_an_allowed_folder(tmp_path: Pat
     lines = done.stderr.decode().splitlines()
     assert done.returncode == 1
     assert len(lines) == 1
-    assert var("AUDIT__PATH") in lines[0]
+    assert var("FILESYSTEM__ALLOWED_PATHS") in lines[0]
+
+
+@pytest.mark.promise("GEN-4", "FS-1")
+async def test_the_servers_own_files_inside_an_allowed_folder_are_out_of_reach(
+    tmp_path: Path,
+) -> None:
+    """Neither secrets nor settings are read or changed, and folders of the same name are served."""
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / var("AUDIT__KEY")).write_text("a key of this test", encoding="utf-8")
+    (tmp_path / "server.conf").write_text(f"{var('LOG_LEVEL')}=ERROR\n", encoding="utf-8")
+    (tmp_path / "sub" / "keys").mkdir(parents=True)
+    (tmp_path / "sub" / "keys" / "song.txt").write_text("c major", encoding="utf-8")
+    env = {
+        var("READ_ONLY"): "false",
+        var("SECRETS_DIR"): str(tmp_path / "keys"),
+        var("ENV_FILE"): str(tmp_path / "server.conf"),
+    }
+    async with serve(tmp_path, env=env) as client:
+        for path in ("keys/" + var("AUDIT__KEY"), "server.conf"):
+            assert not await works(client, "read_text_file", {"path": path})
+            assert not await works(client, "write_file", {"path": path, "content": "x"})
+        assert not await works(client, "list_directory", {"path": "keys"})
+        assert await works(client, "read_text_file", {"path": "sub/keys/song.txt"})
+
+
+@pytest.mark.promise("FS-1")
+async def test_the_code_of_the_server_is_not_served(tmp_path: Path) -> None:
+    """A client cannot write what runs at the next start: its folder is hidden, or refused."""
+    env = environment(str(tmp_path))
+    inside = ROOT / "src" / PACKAGE / "custom"
+    done = await anyio.run_process(command("--check", inside), env=env, check=False)
+    assert done.returncode == 1
+    async with serve(ROOT, env={var("READ_ONLY"): "false"}) as client:
+        tools = f"src/{PACKAGE}/custom/tools.py"
+        assert not await works(client, "read_text_file", {"path": tools})
+        assert not await works(client, "write_file", {"path": tools, "content": "x"})
+        assert await works(client, "read_text_file", {"path": "pyproject.toml"})
+    environment_of_python = Path(sys.prefix)
+    async with serve(environment_of_python.parent, env={var("READ_ONLY"): "false"}) as client:
+        path = f"{environment_of_python.name}/lib/sitecustomize.py"
+        assert not await works(
+            client, "write_file", {"path": path, "content": "", "make_parents": True}
+        )
+
+
+@pytest.mark.promise("FS-1")
+async def test_git_cannot_be_made_to_run_a_program(client: Client, root: Path) -> None:
+    """Neither a repository's own configuration nor a pointer to another one can be written."""
+    for path in (".git/commondir", ".git/worktrees/w/config.worktree", ".git"):
+        arguments = {"path": str(root / path), "content": "gitdir: evil", "make_parents": True}
+        assert not await works(client, "write_file", arguments)
+    assert not (root / ".git").exists()

@@ -182,7 +182,7 @@ def _read_ends(fd: int, key: bytes | None) -> _Ends:
 
 
 def _read(fd: int, start: int) -> bytes:
-    """Up to 512 KiB from a position: two records at least."""
+    """Up to 8 MiB from a position: two records at least."""
     os.lseek(fd, start, os.SEEK_SET)
     chunks: list[bytes] = []
     left = 2 * MAX_LINE

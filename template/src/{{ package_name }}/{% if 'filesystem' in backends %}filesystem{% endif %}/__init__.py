@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..guard.audit import AUDIT_PATH
+from ..prefix import PREFIX
 
 if TYPE_CHECKING:
     from ..backend import Registered
@@ -27,7 +27,7 @@ def register(server: GuardedServer, settings: Settings) -> Registered:
     """
     # Only now: the settings, which import this package, are read before a server is built.
     from ..backend import Registered
-    from ..settings import audit_file
+    from ..settings import private_places
     from .sandbox import RootSpec, Sandbox
     from .tools import Tools, add_to
 
@@ -37,7 +37,7 @@ def register(server: GuardedServer, settings: Settings) -> Registered:
     sandbox = Sandbox(
         [RootSpec(path, writable and not read_only) for path, writable in folders],
         follow_links=own.follow_links == "inside",
-        deny=[*own.deny, *hidden((path for path, _ in folders), audit_file(settings.audit))],
+        deny=[*own.deny, *hidden([path for path, _ in folders], private_places(settings))],
         allowed_extensions=own.allowed_extensions,
         blocked_extensions=own.blocked_extensions,
         deny_hardlinks=own.deny_hardlinks,
@@ -56,22 +56,22 @@ def register(server: GuardedServer, settings: Settings) -> Registered:
     )
 
 
-def hidden(folders: Iterable[str], audit: Path | None) -> list[str]:
-    """Return patterns that keep the audit log from clients where an allowed folder holds it.
+def hidden(folders: Sequence[str], private: Iterable[tuple[Path, bool]]) -> list[str]:
+    """Return patterns that keep the server's own files from clients where a folder holds them.
 
     Raises:
-        ConfigError: the log lies in an allowed folder itself, so hiding it would hide the folder.
+        ConfigError: a folder is one of those places, or lies in one that is all the server's.
     """
-    if audit is None:
-        return []
     patterns = []
-    place = audit.parent.resolve()
-    for folder in (Path(folder).resolve() for folder in folders):
-        if place == folder:
-            raise ConfigError(
-                f"{AUDIT_PATH}: name a file elsewhere: the log cannot lie in an allowed folder"
-            )
-        if place.is_relative_to(folder):
-            relative = place.relative_to(folder).as_posix()
-            patterns.append(re.sub(r"([*?\[\]{}\\])", r"\\\1", relative))
+    for place, whole in private:
+        for folder in folders:
+            root = Path(folder).resolve()
+            if root == place or (whole and root.is_relative_to(place)):
+                raise ConfigError(
+                    f"{PREFIX}FILESYSTEM__ALLOWED_PATHS: {folder} holds files of the server itself "
+                    "(its audit log, secrets, settings or code); name another folder, or move them"
+                )
+            if place.is_relative_to(root):
+                relative = place.relative_to(root).as_posix()
+                patterns.append("/" + re.sub(r"([*?\[\]{}\\])", r"\\\1", relative))
     return patterns

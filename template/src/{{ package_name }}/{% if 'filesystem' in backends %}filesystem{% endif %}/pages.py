@@ -241,9 +241,7 @@ class LineSearch:
         if is_binary(data):
             self.skipped += 1
             return True
-        for match in find_lines(data, utf8(shown), self.what, self.context):
-            if match["line"] <= last:
-                continue
+        for match in find_lines(data, utf8(shown), self.what, self.context, after=last):
             if self._is_full():
                 self.place = [path, last]
                 return False

@@ -19,6 +19,7 @@ _MAX_SHOWN = 200  # characters of a path that a message repeats
 _OUTSIDE = ("denied", "is outside the allowed folders")
 _NO_SPACE = ("too_large", "there is no space left for it")
 _BUSY = ("conflict", "is in use or changes too fast; try again")
+_TOO_MANY = ("conflict", "cannot be opened now: too many files are open; try again")
 _REFUSALS: dict[int | None, tuple[str, str]] = {
     errno.ENOENT: ("not_found", "no such file or folder"),
     errno.ENOTDIR: ("not_a_directory", "is not a folder, or a part of it is not"),
@@ -38,6 +39,8 @@ _REFUSALS: dict[int | None, tuple[str, str]] = {
     errno.EFBIG: _NO_SPACE,
     errno.ENXIO: ("not_regular", "is not a regular file"),
     errno.ENODEV: ("not_regular", "is not a regular file"),
+    errno.EMFILE: _TOO_MANY,
+    errno.ENFILE: _TOO_MANY,
     errno.EAGAIN: _BUSY,
     errno.EBUSY: _BUSY,
     errno.ETXTBSY: _BUSY,

@@ -20,7 +20,8 @@ class NameRules:
 
     Args:
         deny: patterns of paths below a root that are neither served nor listed, with everything
-            below them. A pattern matches at any depth: ``.env`` says the same as ``**/.env``.
+            below them. A pattern matches at any depth, ``.env`` says the same as ``**/.env``,
+            unless it begins with a slash: ``/notes`` is only the one in a root itself.
         allowed_extensions: such as ``.md``; files of other types are refused; empty for all.
         blocked_extensions: files of these types are refused.
     """
@@ -33,8 +34,9 @@ class NameRules:
         blocked_extensions: Sequence[str],
     ) -> None:
         patterns = [each for pattern in deny for each in expand_braces(_fold(pattern))]
-        self._deny = [compile_glob(f"**/{pattern}") for pattern in patterns]
-        self._below = [compile_glob(f"**/{pattern}/**") for pattern in patterns]
+        placed = [_placed(pattern) for pattern in patterns]
+        self._deny = [compile_glob(pattern) for pattern in placed]
+        self._below = [compile_glob(f"{pattern}/**") for pattern in placed]
         self._steps = [_steps(pattern) for pattern in patterns]
         # Most names are told apart by how they begin and end: one look instead of many.
         edges = [_edges(pattern) for pattern in patterns]
@@ -105,6 +107,11 @@ def _fold(text: str) -> str:
         return text.lower()
     seen = "".join(char for char in text if unicodedata.category(char) != "Cf")
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", seen).casefold())
+
+
+def _placed(pattern: str) -> str:
+    """Return a pattern for paths from a root on."""
+    return pattern.lstrip("/") if pattern.startswith("/") else f"**/{pattern}"
 
 
 def _strip(folded: str) -> str:

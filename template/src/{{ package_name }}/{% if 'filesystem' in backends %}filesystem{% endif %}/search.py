@@ -35,9 +35,10 @@ class Haystack(Generic[AnyStr]):
     newline: AnyStr
     find: Callable[[int], int]
 
-    def matches(self, path: str, context: int) -> Iterator[Match]:
+    def matches(self, path: str, context: int, after: int) -> Iterator[Match]:
         """Yield each line with a match once; see `find_lines`."""
-        number, counted, index = 1, 0, 0
+        index = counted = self._end_of_line(after)
+        number = after + 1
         while index < len(self.text) and (at := self.find(index)) >= 0:
             start, end = self._line_around(at)
             number += self.text.count(self.newline, counted, start)
@@ -51,6 +52,19 @@ class Haystack(Generic[AnyStr]):
                 "after": self._after(end, context),
             }
             index = end + 1
+
+    def _end_of_line(self, number: int) -> int:
+        """Return where the line after this one begins, or the text's end; 0 is before the first."""
+        index, block = 0, 64 * 1024
+        # Whole blocks are counted in one step: a caller may name any line.
+        while index < len(self.text):
+            held = self.text.count(self.newline, index, index + block)
+            if held >= number:
+                break
+            number, index = number - held, index + block
+        for _ in range(number if index < len(self.text) else 0):
+            index = self.text.find(self.newline, index) + 1
+        return min(index, len(self.text))
 
     def _before(self, start: int, context: int) -> list[str]:
         lines: list[str] = []
@@ -97,7 +111,9 @@ def wanted(pattern: str, *, regex: bool, ignore_case: bool) -> Wanted:
     return _caseless(pattern) if ignore_case else _plain(pattern)
 
 
-def find_lines(data: bytes, path: str, what: Wanted, context: int) -> Iterator[Match]:
+def find_lines(
+    data: bytes, path: str, what: Wanted, context: int, after: int = 0
+) -> Iterator[Match]:
     """Yield the lines of a file that hold what is wanted.
 
     Args:
@@ -105,8 +121,9 @@ def find_lines(data: bytes, path: str, what: Wanted, context: int) -> Iterator[M
         path: what to name it.
         what: see `wanted`.
         context: lines to show before and after each.
+        after: number of the line to begin after.
     """
-    return what(data.replace(b"\r\n", b"\n")).matches(path, context)
+    return what(data.replace(b"\r\n", b"\n")).matches(path, context, after)
 
 
 def is_binary(data: bytes) -> bool:

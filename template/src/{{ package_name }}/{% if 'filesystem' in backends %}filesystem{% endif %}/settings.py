@@ -18,10 +18,12 @@ MIB = 1024 * KIB
 LARGEST_FILE = 256 * MIB
 
 # Files that hold secrets, and files that run as programs when a tool of the developer meets them.
-# A pattern stands for a path at any depth, and for everything below that path.
+# A pattern stands for a path at any depth, and for everything below that path; one that begins
+# with a slash for a path from an allowed folder on.
 DEFAULT_DENY = (
-    ".git/{config,config.worktree,hooks}",
-    ".git/modules/**/{config,hooks}",
+    # All of it: a repository can be told to take its configuration from elsewhere (gitrepository-
+    # layout(5), "commondir" and "gitfile"), and git runs programs that a configuration names.
+    ".git",
     ".env",
     # Every .env.* but .env.example and .env.sample: those that do not begin with exa or sam.
     ".env.{[!es]*,e[!x]*,ex[!a]*,s[!a]*,sa[!m]*}",
@@ -40,7 +42,9 @@ def _as_list(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if not value.lstrip().startswith("["):
-        return [value] if value else []
+        if not value:  # emptied by mistake, it would switch off what the list protects
+            raise ValueError("write [] for an empty list")
+        return [value]
     try:
         return json.loads(value)
     except ValueError:

@@ -19,6 +19,7 @@ from ..errors import Refused
 from .ignore import FILE_NAME, MAX_FILE_BYTES, Ignored
 from .limits import Deadline
 from .match import NameTest, compile_glob
+from .refusals import refusals
 from .sandbox import Kind, OpenDirectory, Sandbox
 from .settings import FilesystemSettings
 
@@ -72,7 +73,7 @@ class Reader:
             Refused: ``too_large`` for more entries than one call may look at, ``timeout``.
         """
         limit, count, found = self.settings.max_entries, 0, list[os.DirEntry[str]]()
-        with os.scandir(folder.fd) as scanned:
+        with refusals(folder.location.shown), os.scandir(folder.fd) as scanned:
             for count, entry in enumerate(scanned, 1):
                 if keep is None or keep(entry.name) or entry.is_dir(follow_symlinks=False):
                     found.append(entry)
@@ -263,7 +264,10 @@ class Walk:
             return
         try:
             folder = self._reader.sandbox.child_directory(level.folder, found.name)
-        except Refused:  # gone, replaced by a link, or not for this account
+        except Refused as refused:
+            # Gone, replaced by a link or not for this account; anything else is missing here.
+            if refused.code not in ("not_found", "not_a_directory", "denied"):
+                self.complete = False
             return
         start = level.start[1:] if level.start[:1] == [found.name] else []
         self._enter(folder, f"{found.path}/", start, level.ignored)
