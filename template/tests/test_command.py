@@ -3,10 +3,12 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import PACKAGE, ROOT, command, environment, module, serve, var
+from pydantic import BaseModel, SecretBytes, SecretStr
 
 COMMAND = PACKAGE.replace("_", "-")
 
@@ -50,7 +52,10 @@ def test_version_is_that_of_the_project(tmp_path: Path) -> None:
         ({"READ_ONLY": "maybe"}, "READ_ONLY"),
         ({"GUARD__RATE": "fast"}, "GUARD__RATE"),
         ({"GUARD__RATE": "-1"}, "GUARD__RATE"),
-        ({"GUARD__ALLOW": "[not json"}, "GUARD"),
+        ({"GUARD__ALLOW": "[not json"}, "GUARD__ALLOW"),
+        ({"GUARD__DENY": ""}, "GUARD__DENY"),
+        ({"GUARD__SCOPES": "{not json"}, "GUARD__SCOPES"),
+        ({"LANDLOCK_PATHS": "/nowhere"}, "LANDLOCK_PATHS"),
         ({"PORT": "70000"}, "PORT"),
         ({"ENV_FILE": "/nowhere/.env"}, "ENV_FILE"),
         ({"SECRETS_DIR": "/nowhere"}, "SECRETS_DIR"),
@@ -144,8 +149,108 @@ def test_the_snippet_keeps_settings_and_leaves_secrets_out(tmp_path: Path) -> No
     env = {var("READ_ONLY"): "false", var("AUDIT__KEY"): "a key of this test"}
     done = run("--guard-rate", "5", "--print-config", "cursor", home=tmp_path, env=env)
     kept = json.loads(done.stdout)["mcpServers"][COMMAND]["env"]
-    assert kept == {var("READ_ONLY"): "false", var("GUARD__RATE"): "5"}
+    assert kept == {var("READ_ONLY"): "false", var("GUARD__RATE"): "5.0"}
     assert "a key of this test" not in done.stdout + done.stderr
+
+
+@pytest.mark.promise("GEN-4")
+def test_the_snippet_takes_a_section_apart(tmp_path: Path) -> None:
+    """A section given as one JSON text is kept too, without the secret in it."""
+    section = json.dumps({"key": "a key of this test", "keep": 3, "path": "log/audit.jsonl"})
+    env = {var("AUDIT"): section, var("LANDLOCK_PATHS"): '["files:rw"]'}
+    done = run("--print-config", "cursor", home=tmp_path, env=env, cwd=tmp_path)
+    assert json.loads(done.stdout)["mcpServers"][COMMAND]["env"] == {
+        var("AUDIT__KEEP"): "3",
+        var("AUDIT__PATH"): str(tmp_path / "log" / "audit.jsonl"),
+        var("LANDLOCK_PATHS"): json.dumps([f"{tmp_path}/files:rw"]),
+    }
+    assert "a key of this test" not in done.stdout + done.stderr
+
+
+@pytest.mark.promise("GEN-4")
+def test_secrets_are_found_however_deep() -> None:
+    """A table or list of secrets in your own settings is as secret as a single one."""
+    settings = module("settings")
+
+    class Account(BaseModel):
+        password: SecretStr
+
+    class Own(BaseModel):
+        accounts: list[Account]
+        tokens: dict[str, SecretStr]
+        raw: SecretBytes
+        name: str = "public"
+
+    own = Own.model_validate(
+        {"accounts": [{"password": "first one"}], "tokens": {"a": "second"}, "raw": b"third"}
+    )
+    assert set(settings.secrets(own)) == {"first one", "second", "third"}
+    fields = Own.model_fields.items()
+    assert [name for name, field in fields if not settings.secret(field.annotation)] == ["name"]
+
+
+@pytest.mark.parametrize("flags", [["--check"], ["--print-config", "cursor"]])
+def test_a_look_at_the_settings_writes_nothing(tmp_path: Path, flags: list[str]) -> None:
+    """Only a server that serves begins an audit log."""
+    done = run(*flags, home=tmp_path)
+    assert done.returncode == 0
+    assert [path.name for path in tmp_path.rglob("*")] == ["files"]
+
+
+def test_a_start_that_is_refused_leaves_no_audit_log(tmp_path: Path) -> None:
+    """Least of all in a folder that was to be served."""
+    log = tmp_path / "files" / "audit.jsonl"
+    done = run(home=tmp_path, env={var("AUDIT__PATH"): str(log)})
+    assert done.returncode == 1
+    assert list((tmp_path / "files").iterdir()) == []
+
+
+@pytest.mark.parametrize("flags", [["--check"], []])
+@pytest.mark.parametrize("problem", ["a folder", "a link", "below a file", "not a log"])
+def test_an_audit_log_that_cannot_be_opened(tmp_path: Path, flags: list[str], problem: str) -> None:
+    """`--check` finds what the start would refuse, and both say it in one line."""
+    log = tmp_path / "log" / "audit.jsonl"
+    log.parent.mkdir()
+    if problem == "a folder":
+        log.mkdir()
+    elif problem == "a link":
+        log.symlink_to(tmp_path / "elsewhere")
+    elif problem == "below a file":
+        (tmp_path / "log" / "file").touch()
+        log = tmp_path / "log" / "file" / "audit.jsonl"
+    else:
+        log = tmp_path / "log" / "audit"
+    done = run(*flags, home=tmp_path, env={var("AUDIT__PATH"): str(log)})
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert var("AUDIT__PATH") in done.stderr
+
+
+def test_a_pattern_that_matches_nothing_is_told(tmp_path: Path) -> None:
+    """A slip in the policy would open a door in silence."""
+    env = {var("GUARD__DENY"): "wirte_*", var("GUARD__ALLOW"): '["*", "no_such_tool"]'}
+    done = run("--check", home=tmp_path, env=env)
+    warned = [line for line in done.stdout.splitlines() if line.startswith("warning")]
+    assert len(warned) == 2
+    assert "no_such_tool" in warned[0]
+    assert "wirte_*" in warned[1]
+    started = run(home=tmp_path, env=env)
+    assert "wirte_*" in started.stderr
+    assert "landlock: " in started.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_the_server_may_open_as_many_files_as_the_system_allows(tmp_path: Path) -> None:
+    """A soft limit of 1,024 is for programs that call select."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    try:
+        module("__main__").raise_open_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.promise("GEN-7")

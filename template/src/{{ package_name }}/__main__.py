@@ -6,16 +6,16 @@ command line of a process is visible to others.
 """
 
 import argparse
+import contextlib
 import gc
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
 from .errors import ConfigError
@@ -28,6 +28,7 @@ from .settings import (
     default_audit_log,
     fields,
     load,
+    secret,
     section,
     variable,
 )
@@ -65,12 +66,26 @@ def serve(settings: Settings) -> int:
     built = build(settings)
     try:
         confine(settings, built)
+        raise_open_files()
         gc.freeze()
         gc.enable()
         run(built.server)
     finally:
         built.close()
     return 0
+
+
+def raise_open_files() -> None:
+    """Allow as many open files as the system does: a call holds one for each level of a path.
+
+    The usual limit of 1,024 is there for select(2), which is not used here.
+    """
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(OSError, ValueError):  # macOS says "unlimited" and means less
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def transport(settings: Settings) -> Callable[..., None]:
@@ -97,14 +112,16 @@ def check(settings: Settings, *, quiet: bool = False) -> int:
     """Open what is configured, say in one line for each backend what would be served, and stop."""
     import anyio
 
-    from .server import build, confine
+    from .server import build, confine, warnings
 
-    built = build(settings)
+    built = build(settings, recording=False)
     try:
         tools = [tool.name for tool in anyio.run(built.server.list_tools)]
-        log = audit_file(settings.audit) or "stderr" if built.audit else "switched off"
+        log = audit_file(settings.audit) or "stderr" if settings.audit.enabled else "switched off"
+        confine(settings, built)
         lines = [backend.summary for backend in built.backends]
-        lines += [f"tools: {', '.join(tools)}", f"audit: {log}", confine(settings, built)]
+        lines += [f"tools: {', '.join(tools)}", f"audit: {log}", built.confined]
+        lines += [f"warning: {warning}" for warning in warnings(built)]
     finally:
         built.close()
     if not quiet:
@@ -117,7 +134,7 @@ def verify(args: Sequence[str]) -> int:
     from .guard.audit_verify import main as audit
 
     settings = load().audit
-    path = Path(settings.path) if settings.path else default_audit_log().parent
+    path = Path(settings.path).expanduser() if settings.path else default_audit_log().parent
     key = settings.key.get_secret_value().encode() if settings.key else None
     return audit(args, path, key, f"{COMMAND} audit")
 
@@ -162,6 +179,8 @@ def flags(options: argparse.Namespace) -> dict[str, str]:
         if (value := getattr(options, "__".join(path), None)) is not None
     }
     if folders := getattr(options, "folders", None):
+        if FOLDERS in given:
+            raise ConfigError("write the folders once: as arguments or --filesystem-allowed-paths")
         given[FOLDERS] = json.dumps([absolute(folder) for folder in folders])
     if options.env_file:
         given[ENV_FILE] = options.env_file
@@ -185,22 +204,41 @@ def snippet(client: str, settings: Settings) -> str:
 def launch(settings: Settings) -> dict[str, Any]:
     """Return command, arguments and environment: a client starts the server from anywhere.
 
-    Paths are absolute. Secrets are left out: a client's configuration is no place for them.
+    What came from a file is left to that file. Paths are absolute. Secrets are left out: a
+    client's configuration is no place for them.
     """
     beside = Path(sys.executable).parent / COMMAND  # the console script of this environment
     command = [str(beside)] if beside.is_file() else [sys.executable, "-m", PACKAGE]
-    kept = {
-        name: os.environ[name]
-        for path, field in fields()
-        if (name := variable(path)) in os.environ and not secret(field.annotation)
-    }
+    kept = {variable(path): value for path, value in overrides(settings)}
     kept.pop(FOLDERS, None)
     folders = getattr(getattr(settings, "filesystem", None), "allowed_paths", [])
-    for name in (ENV_FILE, SECRETS_DIR, f"{PREFIX}AUDIT__PATH"):
-        if os.environ.get(name, "-") != "-":
+    for name in (ENV_FILE, SECRETS_DIR):
+        if os.environ.get(name):
             kept[name] = str(Path(os.environ[name]).absolute())
     entry: dict[str, Any] = {"command": command[0], "args": [*command[1:], *map(absolute, folders)]}
     return {**entry, "env": kept} if kept else entry
+
+
+def overrides(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what environment and flags have set, alone or as a part of its section, as text."""
+    for path, field in fields():
+        variables = {variable(path[:end]) for end in range(1, len(path) + 1)}
+        if (
+            section(field.annotation)
+            or secret(field.annotation)
+            or variables.isdisjoint(os.environ)
+        ):
+            continue
+        holder: Any = reduce(getattr, path[:-1], settings)
+        if path[-1] not in holder.model_fields_set:
+            continue
+        value = holder.model_dump(mode="json", include={path[-1]})[path[-1]]
+        if path == ("audit", "path") and (file := audit_file(settings.audit)):
+            value = str(file)
+        if path == ("landlock_paths",):
+            value = list(map(absolute, value))
+        if value is not None:
+            yield path, value if isinstance(value, str) else json.dumps(value)
 
 
 def absolute(folder: str) -> str:
@@ -222,11 +260,6 @@ def version() -> str:
 def _help(path: tuple[str, ...], field: Any) -> str:
     text = f"{field.description or ''} Default: {default_of(field) or 'none'} [{variable(path)}]"
     return text.replace("%", "%%")
-
-
-def secret(annotation: Any) -> bool:
-    """Say whether a setting holds a secret: then it is no flag and in no snippet."""
-    return SecretStr in _parts(annotation)
 
 
 def _kind(annotation: Any) -> dict[str, Any]:

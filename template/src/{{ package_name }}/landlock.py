@@ -21,8 +21,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import ConfigError
+from .prefix import PREFIX
 
-_SETTING = f"{(__package__ or '').upper()}_LANDLOCK"
+_SETTING = f"{PREFIX}LANDLOCK"
 
 # System calls: the same numbers on every architecture for which CPython is built.
 _CREATE_RULESET = 444

@@ -6,11 +6,13 @@ which checks and records it, to a tool of a backend, and back the same way.
 """
 
 import logging
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
 
 from mcp.server import MCPServer
 from mcp.server.caching import CacheHint
@@ -21,7 +23,7 @@ from .backends import registrars
 from .custom.tools import register as register_custom
 from .errors import ConfigError
 from .guard import GuardedServer
-from .guard.audit import AuditLog
+from .guard.audit import probe
 from .guard.redact import RedactingFilter, Redactor
 from .prefix import COMMAND, PACKAGE, PREFIX
 from .settings import Settings, audit_file, default_audit_log, secrets
@@ -37,31 +39,33 @@ INSTRUCTIONS = (
 LISTS = CacheHint(ttl_ms=300_000, scope="private")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Built:
-    """The server, ready to be run, and what it serves."""
+    """The server, ready to be run, what it serves, and what confines it."""
 
     server: GuardedServer
     backends: tuple[Registered, ...]
-    audit: AuditLog | None
+    confined: str = ""
 
     def close(self) -> None:
         """Release what was opened. Safe to call twice."""
         for backend in reversed(self.backends):
             backend.close()
-        if self.audit:
-            self.audit.close()
+        if self.server.audit:
+            self.server.audit.close()
 
 
-def build(settings: Settings) -> Built:
+def build(settings: Settings, *, recording: bool = True) -> Built:
     """Open everything that is configured and register every tool.
+
+    Args:
+        recording: open the audit log; otherwise only find out whether it could be opened.
 
     Raises:
         ConfigError: something that is configured cannot be opened or contradicts another setting.
     """
     redactor = Redactor(secrets(settings))
     configure_logging(redactor)
-    audit = settings.audit.open(default_audit_log())
     opened: list[Registered] = []
 
     @asynccontextmanager
@@ -79,7 +83,6 @@ def build(settings: Settings) -> Built:
         description=description,
         instructions=INSTRUCTIONS,
         guard=settings.guard,
-        audit=audit,
         read_only=settings.read_only,
         redactor=redactor,
         lifespan=lifespan,
@@ -93,37 +96,61 @@ def build(settings: Settings) -> Built:
     try:
         opened.extend(register(server, settings) for register in registrars())
         register_custom(server, settings)
+        # Last, so that a start which is refused leaves no file behind.
+        if recording:
+            server.audit = settings.audit.open(default_audit_log())
+        elif file := audit_file(settings.audit):
+            probe(file)
     except BaseException:
-        Built(server, tuple(opened), audit).close()
+        Built(server, tuple(opened)).close()
         raise
-    built = Built(server, tuple(opened), audit)
+    built = Built(server, tuple(opened))
     return built
 
 
 def announce(settings: Settings, built: Built) -> None:
     """Let the log speak, from the moment on that the server is ready."""
     logging.getLogger().setLevel(settings.log_level)
-    for tool in built.server.hidden_tools():
-        log.warning("%s is not served: it lacks read_only_hint, and the server is read-only", tool)
-    if built.audit:
-        built.audit.tell_head()
+    for warning in warnings(built):
+        log.warning("%s", warning)
+    log.info("%s", built.confined)
+    if built.server.audit:
+        built.server.audit.tell_head()
 
 
-def confine(settings: Settings, built: Built) -> str:
+def warnings(built: Built) -> list[str]:
+    """Return what an operator will want to know, a line each."""
+    return [
+        *(
+            f"{tool} is not served: it lacks read_only_hint, and the server is read-only"
+            for tool in built.server.hidden_tools()
+        ),
+        *(
+            f"{glob} in {PREFIX}GUARD__ALLOW, DENY or SCOPES matches no tool, prompt or resource"
+            for glob in built.server.idle_globs()
+        ),
+    ]
+
+
+def confine(settings: Settings, built: Built) -> None:
     """Let the kernel confine this process to what it needs, before it serves the first call.
 
-    Returns:
-        One line that says what holds, for ``--check`` and the log.
+    ``built.confined`` then says in one line what holds, for ``--check`` and the log.
 
     Raises:
-        ConfigError: the setting requires confinement, and this kernel has none.
+        ConfigError: the setting requires confinement, and this kernel has none; or a path that
+            the setting names does not exist.
     """
     if settings.landlock == "off":
-        return "landlock: switched off"
+        built.confined = "landlock: switched off"
+        return
     read = list(landlock.python_paths())
     write: list[str] = []
-    for path in settings.landlock_paths:
-        (write if path.endswith(":rw") else read).append(path.removesuffix(":rw"))
+    for named in settings.landlock_paths:
+        path = Path(re.sub(":r[ow]$", "", named)).expanduser()
+        if not path.exists():
+            raise ConfigError(f"{PREFIX}LANDLOCK_PATHS: {path} does not exist")
+        (write if named.endswith(":rw") else read).append(str(path))
     for backend in built.backends:
         read.extend(backend.read)
         write.extend(backend.write)
@@ -132,7 +159,7 @@ def confine(settings: Settings, built: Built) -> str:
     abi = landlock.restrict(read, write)
     if abi is None and settings.landlock == "require":
         raise ConfigError(f"{PREFIX}LANDLOCK: this system has no Landlock; write auto or off")
-    return f"landlock: ABI {abi}" if abi else "landlock: not available on this system"
+    built.confined = f"landlock: {f'ABI {abi}' if abi else 'not available on this system'}"
 
 
 def identity() -> tuple[str, str, str | None]:

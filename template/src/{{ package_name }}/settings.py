@@ -11,14 +11,15 @@ import os
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard, get_args
 
 from dotenv.parser import parse_stream
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, SecretBytes, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -28,6 +29,7 @@ from .backends import BackendSettings
 from .custom.settings import CustomSettings
 from .errors import ConfigError
 from .guard.settings import AuditSettings, GuardSettings
+from .lists import as_list
 from .prefix import COMMAND, PREFIX
 
 # Where to look for settings is not itself a setting: it is read before they are.
@@ -76,7 +78,7 @@ class Settings(BackendSettings, BaseSettings):
         description="Let the Linux kernel confine this process to its own files and the allowed "
         "folders: where it can (auto), never (off), or do not start without it (require).",
     )
-    landlock_paths: list[str] = Field(
+    landlock_paths: Annotated[list[str], BeforeValidator(as_list), NoDecode] = Field(
         default_factory=list,
         max_length=100,
         description='More paths that your own tools may read, or change with the suffix ":rw".',
@@ -154,9 +156,7 @@ def section(annotation: Any) -> TypeGuard[type[BaseModel]]:
 
 def audit_file(settings: AuditSettings) -> Path | None:
     """Return the audit log's file; None where there is none (switched off, or on stderr)."""
-    if not settings.enabled or settings.path == "-":
-        return None
-    return Path(settings.path).absolute() if settings.path else default_audit_log()
+    return settings.file(default_audit_log())
 
 
 def private_places(settings: Settings) -> list[tuple[Path, bool]]:
@@ -187,14 +187,26 @@ def default_audit_log() -> Path:
     return base / COMMAND / "audit.jsonl"
 
 
-def secrets(model: BaseModel) -> Iterator[str]:
-    """Yield the value of every secret that is set, so that logs can be searched for it."""
-    for name in type(model).model_fields:
-        value = getattr(model, name)
-        if isinstance(value, SecretStr):
-            yield value.get_secret_value()
-        elif isinstance(value, BaseModel):
-            yield from secrets(value)
+def secret(annotation: Any) -> bool:
+    """Say whether a setting holds a secret, however deep: then it is no flag, in no snippet."""
+    if section(annotation):
+        return any(secret(field.annotation) for field in annotation.model_fields.values())
+    return annotation in (SecretStr, SecretBytes) or any(map(secret, get_args(annotation)))
+
+
+def secrets(value: Any) -> Iterator[str]:
+    """Yield every secret that settings hold, so that logs can be searched for it."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, SecretBytes):
+        yield value.get_secret_value().decode("utf-8", "replace")
+    elif isinstance(value, BaseModel):
+        yield from secrets(dict(value))
+    elif isinstance(value, dict):
+        yield from secrets([*value.keys(), *value.values()])
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            yield from secrets(item)
 
 
 def _env_file() -> Path | None:

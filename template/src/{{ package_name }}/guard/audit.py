@@ -16,6 +16,7 @@ is open: there the log is not rotated and grows.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -28,6 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..prefix import PREFIX
 from .audit_format import MAX_LINE, START, Lane, Record, digest_name, parse, seal, split
 
 if sys.platform == "win32":
@@ -45,7 +47,7 @@ _STDERR = 2
 _MODE = stat.S_IRUSR | stat.S_IWUSR
 
 # The setting that a wrong path is reported under.
-AUDIT_PATH = f"{(__package__ or '').partition('.')[0].upper()}_AUDIT__PATH"
+_SETTING = f"{PREFIX}AUDIT__PATH"
 
 
 class AuditError(Exception):
@@ -192,6 +194,39 @@ def _read(fd: int, start: int) -> bytes:
     return b"".join(chunks)
 
 
+def probe(path: Path) -> None:
+    """Find out whether a log could be opened, and leave no trace.
+
+    Raises:
+        ConfigError: the file or its folder could not be used.
+    """
+    lane = _first_lane(path)
+    place = next(folder for folder in path.parents if folder.exists())
+    try:
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if place == path.parent:
+            folder = _Folder(place)
+            try:
+                if folder.stat(lane.current) is not None:
+                    os.close(folder.open(lane.current, os.O_RDWR | os.O_APPEND))
+            finally:
+                folder.close()
+    except OSError as exc:
+        raise _unusable(path, exc) from exc
+
+
+def _first_lane(path: str | os.PathLike[str]) -> Lane:
+    names = split(Path(path).name)
+    if names is None or names[1]:
+        raise ConfigError(f"{_SETTING}: write a file name like audit.jsonl, not {path!s}")
+    return names[0]
+
+
+def _unusable(path: str | os.PathLike[str], why: OSError) -> ConfigError:
+    return ConfigError(f"{_SETTING}: cannot write {path!s}: {why.strerror or why}")
+
+
 class AuditLog:
     """A log that is open for writing; see `open`. For one thread, the event loop's.
 
@@ -252,15 +287,12 @@ class AuditLog:
         """
         self = cls(key=key, max_bytes=max_bytes, keep=keep, fsync=fsync, fail_closed=fail_closed)
         if str(path) != "-":
-            names = split(Path(path).name)
-            if names is None or names[1]:
-                raise ConfigError(f"{AUDIT_PATH}: write a file name like audit.jsonl, not {path!s}")
+            lane = _first_lane(path)
             try:
-                self._open_files(Path(path).absolute().parent, names[0])
+                self._open_files(Path(path).absolute().parent, lane)
             except OSError as exc:
                 self._release()
-                why = exc.strerror or str(exc)
-                raise ConfigError(f"{AUDIT_PATH}: cannot write {path!s}: {why}") from exc
+                raise _unusable(path, exc) from exc
         self.tell_head()
         return self
 

@@ -173,7 +173,8 @@ class GuardedServer(MCPServer[None]):
     Args:
         name: the server's name.
         guard: limits and policy.
-        audit: the log of calls; None to keep none. The caller closes it.
+        audit: the log of calls; None to keep none. The caller closes it, and may set it until
+            the first call.
         read_only: only tools that are declared read-only are listed and run.
         redactor: takes secrets out of audit records; knows those of the settings.
         options: those of `MCPServer`, without ``tools`` and ``resources``: they would be
@@ -185,7 +186,7 @@ class GuardedServer(MCPServer[None]):
         name: str,
         *,
         guard: GuardSettings,
-        audit: AuditLog | None,
+        audit: AuditLog | None = None,
         read_only: bool,
         redactor: Redactor | None = None,
         **options: Any,
@@ -193,7 +194,7 @@ class GuardedServer(MCPServer[None]):
         if options.get("tools") or options.get("resources"):
             raise TypeError("register tools and resources with add_tool and add_resource")
         self._guard_settings = guard
-        self._audit = audit
+        self.audit = audit
         self._read_only = read_only
         self._redactor = redactor if redactor is not None else Redactor()
         self._policy = Policy(
@@ -216,6 +217,17 @@ class GuardedServer(MCPServer[None]):
             if self._read_only
             and (tool.annotations is None or tool.annotations.read_only_hint is None)
         ]
+
+    def idle_globs(self) -> list[str]:
+        """Globs of the policy that match nothing; worth a warning, for a slip opens a door."""
+        return self._policy.idle(
+            [
+                *(tool.name for tool in self._tool_manager.list_tools()),
+                *(prompt.name for prompt in self._prompt_manager.list_prompts()),
+                *map(str, self._resource_manager._resources),
+                *self._resource_manager._templates,
+            ]
+        )
 
     # --- Registering ------------------------------------------------------------------------
 
@@ -674,7 +686,7 @@ class GuardedServer(MCPServer[None]):
 
     def _record(self, call: _Call, event: str, more: Mapping[str, object]) -> bool:
         """Write to the audit log. False: it failed, and the call must not go on."""
-        if self._audit is None:
+        if self.audit is None:
             return True
         about = {
             "event": event,
@@ -685,9 +697,9 @@ class GuardedServer(MCPServer[None]):
             "name": call.name,
         }
         try:
-            self._audit.write({**about, **more})
+            self.audit.write({**about, **more})
         except AuditError:
-            return not self._audit.fail_closed
+            return not self.audit.fail_closed
         return True
 
     def _answer(self, stop: _Stop, ctx: ServerRequestContext[Any, Any]) -> HandlerResult:

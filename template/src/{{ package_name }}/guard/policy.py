@@ -29,15 +29,21 @@ class Policy:
     def __init__(
         self,
         *,
-        allow: Iterable[str],
-        deny: Iterable[str],
+        allow: Collection[str],
+        deny: Collection[str],
         scopes: Mapping[str, str],
         read_only: bool,
     ) -> None:
+        self._globs = [*allow, *deny, *scopes]
         self._allowed = _any_of(allow)
         self._denied = _any_of(deny)
         self._scopes = [(_any_of([glob]), scope) for glob, scope in scopes.items()]
         self._read_only = read_only
+
+    def idle(self, names: Collection[str]) -> list[str]:
+        """Return the globs that match none of these names, and so do nothing. ``*`` may."""
+        globs = [glob for glob in dict.fromkeys(self._globs) if glob != "*"]
+        return [glob for glob in globs if not any(map(_any_of([glob]).match, names))]
 
     def refusal(self, name: str, *, changes: bool, scopes: Collection[str] | None) -> str | None:
         """Why this name may not be used, or None when it may.

@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import NoDecode
 
+from ..lists import as_list, as_table
 from .audit import AuditLog
 
 _MIB = 1024 * 1024
+
+_Globs = Annotated[tuple[str, ...], BeforeValidator(as_list), NoDecode]
+_Table = Annotated[dict[str, str], BeforeValidator(as_table), NoDecode]
 
 
 class GuardSettings(BaseModel):
@@ -18,16 +23,16 @@ class GuardSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    allow: tuple[str, ...] = Field(
+    allow: _Globs = Field(
         ("*",),
         description="Globs of the tools, prompts and resource URIs that may be used.",
     )
-    deny: tuple[str, ...] = Field(
+    deny: _Globs = Field(
         (),
         description="Globs of the tools, prompts and resource URIs that may not be used;"
         " stronger than allow.",
     )
-    scopes: dict[str, str] = Field(
+    scopes: _Table = Field(
         {},
         description="Glob to the scope that a token needs for names that match. Over HTTP only.",
     )
@@ -99,11 +104,21 @@ class AuditSettings(BaseModel):
         description="What to do with a call that cannot be recorded.",
     )
 
+    def file(self, default: Path) -> Path | None:
+        """Return the log's file; None where there is none (switched off, or standard error).
+
+        Args:
+            default: the file to use when ``path`` is not set.
+        """
+        if not self.enabled or self.path == "-":
+            return None
+        return Path(self.path or default).expanduser().absolute()
+
     def open(self, default: Path) -> AuditLog | None:
         """Open the log as configured; None when it is switched off.
 
         Args:
-            default: the file to use when ``path`` is not set.
+            default: as for `file`.
 
         Raises:
             ConfigError: the file or its folder cannot be used.
@@ -111,7 +126,7 @@ class AuditSettings(BaseModel):
         if not self.enabled:
             return None
         return AuditLog.open(
-            self.path if self.path is not None else default,
+            self.file(default) or "-",
             key=self.key.get_secret_value().encode() if self.key is not None else None,
             max_bytes=self.max_bytes,
             keep=self.keep,

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..prefix import PREFIX
 from . import beneath
 from .beneath import Identity, identity
 
-_SETTING = f"{(__package__ or '').partition('.')[0].upper()}_FILESYSTEM__ALLOWED_PATHS"
+_SETTING = f"{PREFIX}FILESYSTEM__ALLOWED_PATHS"
 _NEVER_BELOW = ("/proc", "/sys", "/dev")
 
 

@@ -1,14 +1,14 @@
 # managed: part of the template; modelctx updates may rewrite it. Your code lives in custom/.
 """Settings of the filesystem backend: what it may touch, and how much at once."""
 
-import json
 import os
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import NoDecode
 
 from ..errors import Refused
+from ..lists import as_list
 from .match import compile_glob
 
 KIB = 1024
@@ -35,20 +35,6 @@ DEFAULT_DENY = (
     ".docker/config.json",
     "{.netrc,_netrc,.npmrc,.pypirc,.git-credentials,.pgpass,.my.cnf,.htpasswd,.vault-token}",
 )
-
-
-def _as_list(value: Any) -> Any:
-    """Take one item as plain text, since quoting JSON in a shell is easily got wrong."""
-    if not isinstance(value, str):
-        return value
-    if not value.lstrip().startswith("["):
-        if not value:  # emptied by mistake, it would switch off what the list protects
-            raise ValueError("write [] for an empty list")
-        return [value]
-    try:
-        return json.loads(value)
-    except ValueError:
-        raise ValueError('write one item as plain text, or a list as JSON: ["a", "b"]') from None
 
 
 def _check_path(value: str) -> str:
@@ -83,12 +69,10 @@ def _check_name(value: str) -> str:
 
 
 _Item = Annotated[str, Field(max_length=4096)]
-_Paths = Annotated[list[Annotated[_Item, AfterValidator(_check_path)]], BeforeValidator(_as_list)]
-_Globs = Annotated[
-    list[Annotated[_Item, AfterValidator(_check_pattern)]], BeforeValidator(_as_list)
-]
+_Paths = Annotated[list[Annotated[_Item, AfterValidator(_check_path)]], BeforeValidator(as_list)]
+_Globs = Annotated[list[Annotated[_Item, AfterValidator(_check_pattern)]], BeforeValidator(as_list)]
 _Extensions = Annotated[
-    list[Annotated[_Item, AfterValidator(_check_extension)]], BeforeValidator(_as_list)
+    list[Annotated[_Item, AfterValidator(_check_extension)]], BeforeValidator(as_list)
 ]
 
 
