@@ -102,30 +102,33 @@ def test_a_backend_that_is_not_chosen_leaves_no_trace(template: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        ({"project_name": ""}, "Start with a letter"),
-        ({"project_name": "../../evil"}, "Start with a letter"),
-        ({"project_name": "name\n"}, "Start with a letter"),
-        ({"author_email": "a@example.com\n"}, "Write an address"),
-        ({"author_name": "  "}, "Write a name"),
-        ({"description": "  "}, "Write one sentence"),
-        ({"project_name": "a\nb"}, "Start with a letter"),
-        ({"project_name": "-rf"}, "Start with a letter"),
-        ({"project_name": ".git/hooks"}, "Start with a letter"),
-        ({"project_name": "x" * 41}, "Start with a letter"),
-        ({"project_name": "json"}, "already the name"),
-        ({"project_name": "class"}, "already the name"),
-        ({"project_name": "CON"}, "already the name"),
-        ({"project_name": "mcp"}, "already the name"),
-        ({"description": ""}, "Write one sentence"),
-        ({"description": "x" * 101}, "Write one sentence"),
+        ({"project_name": ""}, "Write e.g. notes-server"),
+        ({"project_name": "../../evil"}, "Write e.g. notes-server"),
+        ({"project_name": "name\n"}, "Write e.g. notes-server"),
+        ({"author_email": "a@example.com\n"}, "Write e.g. team@example.com"),
+        ({"author_name": "  "}, "Write up to 100 characters"),
+        ({"description": "  "}, "Write 1 to 100 characters"),
+        ({"project_name": "a\nb"}, "Write e.g. notes-server"),
+        ({"project_name": "-rf"}, "Write e.g. notes-server"),
+        ({"project_name": ".git/hooks"}, "Write e.g. notes-server"),
+        ({"project_name": "x" * 41}, "Write e.g. notes-server"),
+        ({"project_name": "json"}, "Add a word"),
+        ({"project_name": "class"}, "Add a word"),
+        ({"project_name": "CON"}, "Add a word"),
+        ({"project_name": "mcp"}, "Add a word"),
+        ({"description": ""}, "Write 1 to 100 characters"),
+        ({"description": "x" * 101}, "Write 1 to 100 characters"),
         ({"description": "a\nb"}, "control characters"),
         ({"description": "a\x1b[31mb"}, "control characters"),
-        ({"author_name": "a\nb"}, "Write a name"),
-        ({"author_email": "nobody"}, "Write an address"),
-        ({"author_email": 'a"@example.com'}, "Write an address"),
+        ({"author_name": "a\nb"}, "Write up to 100 characters"),
+        ({"author_email": "nobody"}, "Write e.g. team@example.com"),
+        ({"author_email": 'a"@example.com'}, "Write e.g. team@example.com"),
         ({"backends": []}, "Choose at least one backend"),
         ({"backends": ["nothing"]}, "Invalid choice"),
         ({"license": "x"}, "Invalid choice"),
+        ({"package_name": "other"}, "it follows from project_name"),
+        ({"command_name": "ls"}, "it follows from project_name"),
+        ({"env_prefix": "LD_PRELOAD"}, "it follows from project_name"),
     ],
 )
 def test_a_wrong_answer_is_refused_and_writes_nothing(
@@ -150,7 +153,9 @@ def test_questions_are_few_and_explained() -> None:
     """Every question has a sentence of help; derived values are never asked and come last."""
     asked = [name for name, q in QUESTIONS.items() if name[0] != "_" and q.get("when") is not False]
     assert asked[:5] == ["project_name", "description", "author_name", "author_email", "backends"]
-    assert all(len(QUESTIONS[name]["help"]) > 20 for name in asked)
+    # What is longer, a terminal of 80 columns cuts off.
+    assert all(20 < len(QUESTIONS[name]["help"]) <= 75 for name in asked)
+    assert all("Example: " in QUESTIONS[name]["help"] for name in asked)
     assert "default" not in QUESTIONS["project_name"]
     names = [name for name in QUESTIONS if name[0] != "_"]
     assert names[: len(asked)] == asked

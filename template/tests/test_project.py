@@ -12,7 +12,7 @@ import pytest
 from conftest import PACKAGE, ROOT, module
 
 SKIPPED = {".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__", "dist"}
-MARKER = re.compile(r"^(<<<<<<<|=======$|>>>>>>>|\|\|\|\|\|\|\|)", re.MULTILINE)
+MARKER = re.compile(r"^(<<<<<<<|>>>>>>>) ", re.MULTILINE)
 ROW = re.compile(r"^\| ([A-Z]+-\d+) \|[^|]+\|[^|]+\|([^|]+)\|$", re.MULTILINE)
 
 
@@ -39,11 +39,12 @@ def test_the_example_of_the_environment_lists_every_setting() -> None:
 
 @pytest.mark.promise("GEN-4")
 def test_no_secret_has_a_default_in_the_project() -> None:
-    """No generated file holds a value for a secret."""
+    """No file holds a value for a secret, besides those that git ignores for that purpose."""
     settings = module("settings")
     secret = [settings.variable(path) for path, field in settings.fields() if is_secret(field)]
     assert secret
-    for path in files():
+    private = {path for path in files() if re.fullmatch(r"\.env(\.(?!example$).+)?", path.name)}
+    for path in set(files()) - private:
         for name in secret:
             assert not re.search(rf"{name}\s*[=:]\s*[\"']?\w", text(path)), f"{path}: {name}"
 

@@ -76,7 +76,7 @@ def serve(settings: Settings) -> int:
 
 
 def raise_open_files() -> None:
-    """Allow as many open files as the system does: a call holds one for each level of a path.
+    """Allow as many open files as the system does: a walk holds one for each level.
 
     The usual limit of 1,024 is there for select(2), which is not used here.
     """

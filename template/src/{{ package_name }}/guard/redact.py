@@ -24,7 +24,7 @@ _NAME = (
     r"|signing[ _-]?key|encryption[ _-]?key|authorization|cookie|credential|dsn|conn(?:ection)?"
     r"[_-]?str(?:ing)?|session[_-]?id"
 )
-_SECRET_NAME = re.compile(rf"(?i){_NAME}|\bauth$")
+_SECRET_NAME = re.compile(rf"(?i){_NAME}|(?:^|[\W_])(?:auth|pass|pin|otp|totp|jwt|sas|bearer)$")
 
 # Every repetition is bounded or runs over a class that its successor is not in, so that the
 # time for one text grows with its length and never with the square of it.

@@ -34,18 +34,13 @@ MAX_EXPANDED_CHARS = 4096
 NameTest = Callable[[str], bool]
 
 
-def glob_match(pattern: str, path: str) -> bool:
-    """Say whether a relative path, with ``/`` between its parts, matches the whole pattern.
+@lru_cache(maxsize=512)
+def compile_glob(pattern: str) -> Glob:
+    """Parse a pattern, once.
 
     Raises:
         Refused: ``invalid_arguments``, when the pattern is over one of the limits of this module.
     """
-    return compile_glob(pattern).matches(path)
-
-
-@lru_cache(maxsize=512)
-def compile_glob(pattern: str) -> Glob:
-    """Parse a pattern, once. Raises what `glob_match` raises."""
     if len(pattern) > MAX_PATTERN_CHARS:
         raise Refused("invalid_arguments", f"a pattern has at most {MAX_PATTERN_CHARS} characters")
     body = pattern.lstrip("!")

@@ -23,7 +23,7 @@ _Sha256 = Annotated[
     str, Field(description="SHA-256 of the whole file, in hexadecimal; see `if_match`.")
 ]
 _Time = Annotated[str, Field(description="Time as in ISO 8601, UTC.")]
-_Kind = Literal["file", "directory", "symlink", "other"]
+_Kind = Literal["file", "directory", "other"]
 
 
 class TextFile(TypedDict):
