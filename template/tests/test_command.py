@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PACKAGE, ROOT, command, environment, module, serve, var
-from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic import BaseModel, Field, SecretBytes, SecretStr
 
 COMMAND = PACKAGE.replace("_", "-")
 
@@ -89,10 +89,11 @@ def test_the_value_of_a_wrong_secret_is_not_repeated(tmp_path: Path) -> None:
 
 
 def test_a_wrong_flag_is_explained(tmp_path: Path) -> None:
-    """A flag that does not exist is usage, exit code 2."""
+    """A flag that does not exist is usage, exit code 2, in lines that can be taken in."""
     done = run("--nonsense", home=tmp_path)
     assert done.returncode == 2
     assert "--nonsense" in done.stderr
+    assert len(done.stderr.splitlines()) <= 3
 
 
 @pytest.mark.parametrize("client", ["claude-desktop", "claude-code", "cursor", "vscode"])
@@ -169,6 +170,22 @@ def test_the_snippet_takes_a_section_apart(tmp_path: Path) -> None:
         var("LANDLOCK_PATHS"): json.dumps([f"{tmp_path}/work:rw"]),
     }
     assert "a key of this test" not in done.stdout + done.stderr
+
+
+def test_a_setting_of_your_own_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nothing of its section is set."""
+    settings = module("settings")
+
+    class Own(BaseModel):
+        token: SecretStr
+
+    class With(settings.Settings):  # type: ignore[misc, name-defined]
+        custom: Own = Field(default_factory=lambda: Own.model_validate({}))
+
+    monkeypatch.setattr(settings, "Settings", With)
+    monkeypatch.setattr(settings.fields, "__defaults__", (With, ()))
+    with pytest.raises(module("errors").ConfigError, match=var("CUSTOM__TOKEN")):
+        settings.load()
 
 
 @pytest.mark.promise("GEN-4")

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 
@@ -141,8 +141,11 @@ def verify(args: Sequence[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Make the command line from the settings."""
+    folders = " [FOLDER ...]" if "filesystem" in Settings.model_fields else ""
     made = argparse.ArgumentParser(
         prog=COMMAND,
+        # argparse's own would list every setting before the line that says what is wrong.
+        usage=f"{COMMAND} [--check | --print-config CLIENT] [--SETTING VALUE ...]{folders}",
         description="An MCP server. It speaks to one client through stdin and stdout, or to "
         "clients on this machine over HTTP.",
         epilog=f"`{COMMAND} audit verify` checks the audit log. Every setting can also be an "
@@ -157,7 +160,7 @@ def parser() -> argparse.ArgumentParser:
         "--print-config", choices=CLIENTS, help="print a client's configuration for this server"
     )
     made.add_argument("--env-file", help=f"read settings from this file [{ENV_FILE}]")
-    if "filesystem" in Settings.model_fields:
+    if folders:
         made.add_argument("folders", nargs="*", metavar="FOLDER", help="folders to serve")
     for path, field in fields():
         if section(field.annotation) or secret(field.annotation):
@@ -263,13 +266,10 @@ def _help(path: tuple[str, ...], field: Any) -> str:
 
 
 def _kind(annotation: Any) -> dict[str, Any]:
-    if annotation is bool or bool in _parts(annotation):
+    if bool in (annotation, *get_args(annotation)):
         return {"action": argparse.BooleanOptionalAction, "default": None}
-    return {"metavar": "VALUE"}
-
-
-def _parts(annotation: Any) -> tuple[Any, ...]:
-    return getattr(annotation, "__args__", (annotation,))
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    return {"metavar": "|".join(map(str, choices)) or "VALUE"}
 
 
 def _as_text(value: Any) -> str:

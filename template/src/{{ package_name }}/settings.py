@@ -126,7 +126,7 @@ def load() -> Settings:
         return Settings(_env_file=env_file)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise ConfigError(f"{_named_by(first['loc'])}: {first['msg']}") from None
+        raise ConfigError(f"{_named_by(error.title, first['loc'])}: {first['msg']}") from None
     except SettingsError as error:
         raise ConfigError(f"{_named_in(str(error))}: the value is not valid JSON") from None
     except (OSError, UnicodeDecodeError):
@@ -261,9 +261,14 @@ def _refuse_unknown(names: Iterable[str], besides: Collection[str] = ()) -> None
         raise ConfigError(f"{name}: there is no such setting; `{COMMAND} --help` lists them")
 
 
-def _named_by(place: tuple[int | str, ...]) -> str:
+def _named_by(model: str, place: tuple[int | str, ...]) -> str:
     """Return the variable of the setting that an error of pydantic is about."""
-    path, known = tuple(map(str, place)), {setting for setting, _ in fields()}
+    # A section of which nothing is set is validated alone, and named by its class.
+    sections = {
+        field.annotation.__name__: path for path, field in fields() if section(field.annotation)
+    }
+    path = (*sections.get(model, ()), *map(str, place))
+    known = {setting for setting, _ in fields()}
     while path and path not in known:  # an item of a list or a key of a mapping: name the setting
         path = path[:-1]
     return variable(path) if path else "settings"

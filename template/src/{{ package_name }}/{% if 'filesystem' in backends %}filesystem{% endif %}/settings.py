@@ -118,7 +118,8 @@ class FilesystemSettings(BaseModel):
         default=5 * MIB,
         ge=1,
         le=LARGEST_FILE,
-        description="Largest file in bytes that read_media_file returns.",
+        description="Largest file in bytes that read_media_file returns. Base64 makes the answer a "
+        "third larger; the guard's max_result_bytes and the client have to take that.",
     )
     max_entries: int = Field(
         default=200_000,
