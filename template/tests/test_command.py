@@ -3,13 +3,15 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from conftest import PACKAGE, ROOT, command, environment, module, serve, var
-from pydantic import BaseModel, Field, SecretBytes, SecretStr
+from pydantic import BaseModel, Field, Secret, SecretBytes, SecretStr
 
 COMMAND = PACKAGE.replace("_", "-")
 
@@ -196,16 +198,34 @@ def test_secrets_are_found_however_deep() -> None:
     class Account(BaseModel):
         password: SecretStr
 
+    class Named(SecretStr):
+        pass
+
+    @dataclass
+    class Login:
+        pin: SecretStr
+
     class Own(BaseModel):
         accounts: list[Account]
         tokens: dict[str, SecretStr]
         raw: SecretBytes
+        any: Secret[str]
+        named: Named | None = None
+        login: Login
         name: str = "public"
 
     own = Own.model_validate(
-        {"accounts": [{"password": "first one"}], "tokens": {"a": "second"}, "raw": b"third"}
+        {
+            "accounts": [{"password": "first one"}],
+            "tokens": {"a": "second"},
+            "raw": b"third",
+            "any": "fourth",
+            "named": "fifth",
+            "login": Login(SecretStr("sixth")),
+        }
     )
-    assert set(settings.secrets(own)) == {"first one", "second", "third"}
+    found = {"first one", "second", "third", "fourth", "fifth", "sixth"}
+    assert set(settings.secrets(own)) == found
     fields = Own.model_fields.items()
     assert [name for name, field in fields if not settings.secret(field.annotation)] == ["name"]
 
@@ -216,6 +236,29 @@ def test_a_look_at_the_settings_writes_nothing(tmp_path: Path, flags: list[str])
     done = run(*flags, home=tmp_path)
     assert done.returncode == 0
     assert [path.name for path in tmp_path.rglob("*") if path.name != "files"] == []
+
+
+@pytest.mark.parametrize("problem", ["path", "port"])
+def test_a_start_that_is_refused_leaves_nothing(tmp_path: Path, problem: str) -> None:
+    """No audit log of a server that never served."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        env = {
+            "path": {var("LANDLOCK_PATHS"): "/nowhere"},
+            "port": {var("TRANSPORT"): "http", var("PORT"): str(taken.getsockname()[1])},
+        }[problem]
+        done = run(home=tmp_path, env=env)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.rglob("*") if path.name != "files"] == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are those of POSIX")
+def test_a_look_at_the_audit_log_does_not_change_it(tmp_path: Path) -> None:
+    """Its mode is for the server that writes it to put right."""
+    log = tmp_path / "audit.jsonl"
+    log.touch(0o644)
+    assert run("--check", home=tmp_path, env={var("AUDIT__PATH"): str(log)}).returncode == 0
+    assert log.stat().st_mode & 0o777 == 0o644
 
 
 @pytest.mark.parametrize("flags", [["--check"], []])

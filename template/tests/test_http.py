@@ -137,6 +137,7 @@ def test_the_names_of_this_machine_are_served(port: int, host: str) -> None:
         "https://127.0.0.1:{port}",
         "http://127.0.0.1:{port}.evil.example",
         "http://localhost:{port}@evil.example",
+        "",
     ],
 )
 def test_another_origin_is_refused(port: int, path: str, origin: str) -> None:
@@ -146,6 +147,19 @@ def test_another_origin_is_refused(port: int, path: str, origin: str) -> None:
     response, text = ask(port, body, path, method, Origin=origin.format(port=port))
     assert response.status == 403
     assert "canary" not in text
+
+
+@pytest.mark.promise("GEN-1")
+@pytest.mark.parametrize("name", ["Host", "Origin"])
+def test_a_header_that_decides_is_there_once(port: int, name: str) -> None:
+    """Of two, one would be judged and the other believed by somebody else."""
+    own = f"127.0.0.1:{port}"
+    head = f"GET /health HTTP/1.1\r\nHost: {own}\r\nConnection: close\r\n"
+    good = f"http://{own}" if name == "Origin" else own
+    for pair in ((good, "evil.example"), ("evil.example", good), (good, good)):
+        lines = "".join(f"{name}: {value}\r\n" for value in pair)
+        answer, _ = raw(port, f"{head}{lines}\r\n".encode())
+        assert answer.split()[1] in {b"400", b"403", b"421"}
 
 
 @pytest.mark.promise("GEN-1", "GEN-6")
@@ -362,7 +376,7 @@ def test_only_loopback_is_served(host: str) -> None:
     """Any other address stops the start with one line that names the setting and the reason."""
     error = module("errors").ConfigError
     with pytest.raises(error, match="authentication") as raised:
-        module("http").run(None, host=host, port=0, max_body_bytes=LIMIT)
+        module("http").listen(host, 0)
     assert str(raised.value).startswith(var("HOST"))
     assert "\n" not in str(raised.value)
 
@@ -371,7 +385,7 @@ def test_a_port_in_use_stops_the_start(port: int) -> None:
     """A taken port is one line that names the setting."""
     error = module("errors").ConfigError
     with pytest.raises(error, match="in use") as raised:
-        module("http").run(None, host="127.0.0.1", port=port, max_body_bytes=LIMIT)
+        module("http").listen("127.0.0.1", port)
     assert str(raised.value).startswith(var("PORT"))
     assert "\n" not in str(raised.value)
 

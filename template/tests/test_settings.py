@@ -364,6 +364,40 @@ def test_where_settings_are_is_not_a_setting_of_a_file(tmp_path: Path, name: str
     assert var(name) in done.stderr
 
 
+@pytest.mark.parametrize("problem", ["folder", "dangling", "twice"])
+def test_a_secret_file_that_would_be_left_out_stops_the_start(tmp_path: Path, problem: str) -> None:
+    """A server without the key that its operator believes in must not start."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    secret = folder / var("AUDIT__KEY")
+    if problem == "folder":
+        secret.mkdir()
+    elif problem == "dangling":
+        secret.symlink_to("nowhere")
+    else:
+        secret.write_text("a key of this test", encoding="utf-8")
+        (folder / var("AUDIT__KEY").lower()).write_text("another key of it", encoding="utf-8")
+    done = run("--check", home=tmp_path, env={var("SECRETS_DIR"): str(folder)})
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert var("AUDIT__KEY") in done.stderr.upper()
+
+
+@pytest.mark.parametrize(
+    "lines", [["READ_ONLY=true", "READ_ONLY=false"], ["AUDIT__KEY=ab${NOPE}cdefghijklmnopq"]]
+)
+def test_a_line_whose_meaning_is_not_plain_stops_the_start(
+    tmp_path: Path, lines: list[str]
+) -> None:
+    """The last of two would win, and a variable of a shell would be replaced, both in silence."""
+    text = "".join(f"{var(line)}\n" for line in lines)
+    (tmp_path / "settings").write_text(text, encoding="utf-8")
+    done = run("--check", home=tmp_path, env={var("ENV_FILE"): str(tmp_path / "settings")})
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "cdefgh" not in done.stderr
+
+
 def test_a_name_in_small_letters_does_not_win(tmp_path: Path) -> None:
     """Beside the flag or the name in capitals it would be an accident which of them counts."""
     env = {var("READ_ONLY"): "true", var("READ_ONLY").lower(): "false"}

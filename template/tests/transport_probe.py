@@ -243,7 +243,10 @@ def _main() -> None:
         assert hasattr(module, name)
         setattr(module, name, value)
     try:
-        module.run(_server(Path(options["folder"]), options["clean_up_seconds"]), **options["run"])
+        given = options["run"]
+        if options["transport"] == "http":
+            given["listener"] = module.listen(given.pop("host"), given.pop("port"))
+        module.run(_server(Path(options["folder"]), options["clean_up_seconds"]), **given)
     except errors.ConfigError as error:
         sys.exit(str(error))
 

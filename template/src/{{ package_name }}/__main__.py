@@ -97,12 +97,9 @@ def transport(settings: Settings) -> Callable[..., None]:
     if settings.transport == "http":
         from . import http
 
-        return partial(
-            http.run,
-            host=settings.host,
-            port=settings.port,
-            max_body_bytes=settings.max_message_bytes,
-        )
+        # Before anything is opened: a port that is taken is a frequent mistake.
+        listener = http.listen(settings.host, settings.port)
+        return partial(http.run, listener=listener, max_body_bytes=settings.max_message_bytes)
     from . import stdio
 
     return partial(stdio.run, max_line_bytes=settings.max_message_bytes)
@@ -134,7 +131,7 @@ def verify(args: Sequence[str]) -> int:
     from .guard.audit_verify import main as audit
 
     settings = load().audit
-    path = Path(settings.path).expanduser() if settings.path else default_audit_log().parent
+    path = Path(settings.path).expanduser() if settings.path else default_audit_log()
     key = settings.key.get_secret_value().encode() if settings.key else None
     return audit(args, path, key, f"{COMMAND} audit")
 
@@ -211,7 +208,7 @@ def launch(settings: Settings) -> dict[str, Any]:
     client's configuration is no place for them.
     """
     beside = Path(sys.executable).parent / COMMAND  # the console script of this environment
-    command = [str(beside)] if beside.is_file() else [sys.executable, "-m", PACKAGE]
+    command = [str(beside)] if beside.is_file() else [sys.executable, "-P", "-m", PACKAGE]
     kept = {variable(path): value for path, value in overrides(settings)}
     kept.pop(FOLDERS, None)
     folders = getattr(getattr(settings, "filesystem", None), "allowed_paths", [])
@@ -285,4 +282,7 @@ def default_of(field: Any) -> str:
 
 
 if __name__ == "__main__":
+    # `python -m` has put the current folder first, and a client may be able to write there.
+    if not sys.flags.safe_path:
+        del sys.path[0]
     sys.exit(main())

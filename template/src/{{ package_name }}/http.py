@@ -30,6 +30,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import ConfigError
+from .prefix import PREFIX
 from .wire import MessageError, cancel_all_but, decode, leave_within
 
 try:  # the extra "fast"
@@ -50,10 +51,34 @@ GRACE_SECONDS = 5
 CANCEL_SECONDS = 1.0
 STOP_SECONDS = 4.0  # the SDK alone takes up to one to tell the caller of a cancelled call
 
-PREFIX = f"{(__package__ or '').upper()}_"
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the port here rather than in uvicorn, which would log a failure and exit.
+
+    Args:
+        host: one of LOOPBACK.
+        port: TCP port; 0 takes a free one.
+
+    Raises:
+        ConfigError: the host is not a loopback address; the port is taken, or reserved for the
+            administrator.
+    """
+    if host not in LOOPBACK:
+        raise ConfigError(
+            f"{PREFIX}HOST: write 127.0.0.1, localhost or ::1; other addresses are served in a "
+            "later release, together with authentication"
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigError(
+            f"{PREFIX}PORT: cannot listen on port {port} of {host} "
+            f"({os.strerror(error.errno or 0)}); choose another, or 0 for any free one"
+        ) from None
 
 
-def run(server: MCPServer[Any], *, host: str, port: int, max_body_bytes: int) -> None:
+def run(server: MCPServer[Any], *, listener: socket.socket, max_body_bytes: int) -> None:
     """Serve clients on this machine over HTTP until a signal arrives.
 
     To be called from the main thread, as the last thing the process does. Says on stderr where it
@@ -61,23 +86,9 @@ def run(server: MCPServer[Any], *, host: str, port: int, max_body_bytes: int) ->
 
     Args:
         server: what to serve.
-        host: one of LOOPBACK.
-        port: TCP port; 0 takes a free one.
+        listener: from `listen`.
         max_body_bytes: largest request body in bytes; a larger one is answered with status 413.
-
-    Raises:
-        ConfigError: the host is not a loopback address, or the port cannot be listened on.
     """
-    if host not in LOOPBACK:
-        raise ConfigError(
-            f"{PREFIX}HOST: write 127.0.0.1, localhost or ::1; other addresses are served in a "
-            "later release, together with authentication"
-        )
-    with _listen(host, port) as listener:
-        _run(server, listener, max_body_bytes)
-
-
-def _run(server: MCPServer[Any], listener: socket.socket, max_body_bytes: int) -> None:
     host, port = listener.getsockname()[:2]
     security = allowed(port)
     server.custom_route("/health", methods=["GET"])(_health)
@@ -209,7 +220,12 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI 3, HTTP)."""
-        refusal = await self._security.validate_request(Request(scope))
+        request = Request(scope)
+        refusal = await self._security.validate_request(request)
+        if any(len(request.headers.getlist(name)) > 1 for name in ("host", "origin")):
+            refusal = PlainTextResponse("Host and Origin may be there once", 400)  # one is judged
+        elif request.headers.get("origin") == "":
+            refusal = PlainTextResponse("Invalid Origin header", 403)
         body = refusal or await self._body(receive)
         if isinstance(body, bytes) and scope["method"] == "POST" and scope["path"] == PATH:
             try:
@@ -249,22 +265,6 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return messages.pop() if messages else await receive()
 
     return replay
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Open the port here rather than in uvicorn, which would log a failure and exit.
-
-    Raises:
-        ConfigError: the port is taken, or reserved for the administrator.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ConfigError(
-            f"{PREFIX}PORT: cannot listen on port {port} of {host} "
-            f"({os.strerror(error.errno or 0)}); choose another, or 0 for any free one"
-        ) from None
 
 
 async def _health(_: Request) -> Response:

@@ -96,7 +96,8 @@ def build(settings: Settings, *, recording: bool = True) -> Built:
     try:
         opened.extend(register(server, settings) for register in registrars())
         register_custom(server, settings)
-        # Last, so that a start which is refused leaves no file behind.
+        landlock_paths(settings)
+        # Last, so that a setting which is refused leaves no file behind.
         if recording:
             server.audit = settings.audit.open(default_audit_log())
         elif file := audit_file(settings.audit):
@@ -138,19 +139,13 @@ def confine(settings: Settings, built: Built) -> None:
     ``built.confined`` then says in one line what holds, for ``--check`` and the log.
 
     Raises:
-        ConfigError: the setting requires confinement, and this kernel has none; or a path that
-            the setting names does not exist.
+        ConfigError: the setting requires confinement, and this kernel has none.
     """
     if settings.landlock == "off":
         built.confined = "landlock: switched off"
         return
-    read = list(landlock.python_paths())
-    write: list[str] = []
-    for named in settings.landlock_paths:
-        path = Path(re.sub(":r[ow]$", "", named)).expanduser()
-        if not path.exists():
-            raise ConfigError(f"{PREFIX}LANDLOCK_PATHS: {path} does not exist")
-        (write if named.endswith(":rw") else read).append(str(path))
+    read, write = landlock_paths(settings)
+    read += landlock.python_paths()
     for backend in built.backends:
         read.extend(backend.read)
         write.extend(backend.write)
@@ -160,6 +155,22 @@ def confine(settings: Settings, built: Built) -> None:
     if abi is None and settings.landlock == "require":
         raise ConfigError(f"{PREFIX}LANDLOCK: this system has no Landlock; write auto or off")
     built.confined = f"landlock: {f'ABI {abi}' if abi else 'not available on this system'}"
+
+
+def landlock_paths(settings: Settings) -> tuple[list[str], list[str]]:
+    """Return the paths of the setting of that name: those to read, and those to change.
+
+    Raises:
+        ConfigError: one does not exist.
+    """
+    read: list[str] = []
+    write: list[str] = []
+    for named in settings.landlock_paths:
+        path = Path(re.sub(":r[ow]$", "", named)).expanduser()
+        if not path.exists():
+            raise ConfigError(f"{PREFIX}LANDLOCK_PATHS: {path} does not exist")
+        (write if named.endswith(":rw") else read).append(str(path))
+    return read, write
 
 
 def identity() -> tuple[str, str, str | None]:

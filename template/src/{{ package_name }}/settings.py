@@ -8,13 +8,32 @@ An unknown or invalid setting stops the start: a typing error must not switch of
 """
 
 import os
+import site
 import sys
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeGuard, get_args
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeGuard,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from dotenv.parser import parse_stream
-from pydantic import BaseModel, BeforeValidator, Field, SecretBytes, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    Secret,
+    SecretBytes,
+    SecretStr,
+    ValidationError,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -162,19 +181,55 @@ def audit_file(settings: AuditSettings) -> Path | None:
 def private_places(settings: Settings) -> list[tuple[Path, bool]]:
     """Return the server's own files and folders: no client may read or change them.
 
+    Among them is whatever this Python may import: a module that a client writes would be run.
+
     Returns:
-        Each place, without links, and whether all folders in it are the server's too.
+        Each place and each link on the way to it, by real paths, and whether all folders in it
+        are the server's too.
     """
-    places = [(Path(__file__).parent, True)]
-    if sys.prefix != sys.base_prefix:  # a virtual environment: all of it runs at the next start
-        places.append((Path(sys.prefix), True))
+    whole = [Path(__file__).parent, Path(sys.executable), *map(Path, filter(None, sys.path))]
+    if sys.prefix != sys.base_prefix:
+        whole.append(Path(sys.prefix))
+    if site.ENABLE_USER_SITE:  # need not exist yet
+        whole.append(Path(site.getusersitepackages()))
+    # Other folders in these may be served.
+    parts = [Path(sys.base_prefix)]
+    if project := _project():
+        parts.append(project)
     if file := audit_file(settings.audit):
-        places.append((file.parent, False))
+        parts.append(file.parent)
     if file := _env_file():
-        places.append((file, False))
+        parts.append(file)
     if folder := os.environ.get(SECRETS_DIR):
-        places.append((Path(folder), True))
-    return [(place.resolve(), whole) for place, whole in places]
+        whole.append(Path(folder))
+        parts += Path(folder).iterdir()
+    found = [(each, True) for place in whole for each in _way_to(place)]
+    found += [(each, False) for place in parts for each in _way_to(place)]
+    return list(dict.fromkeys(found))
+
+
+def _way_to(path: Path) -> Iterator[Path]:
+    """Yield the real place of each link that is followed on the way, then that of the end.
+
+    Whoever can replace one of the links leads the server elsewhere.
+    """
+    ahead = list(reversed(path.absolute().parts))
+    real, links = Path(ahead.pop()), 0
+    while ahead:
+        part = ahead.pop()
+        if part == "..":
+            real = real.parent
+            continue
+        real /= part
+        if real.is_symlink():
+            yield real
+            links += 1
+            if links > 40:  # as many as Linux follows (path_resolution(7))
+                return
+            target = real.readlink()
+            real = Path(target.anchor) if target.is_absolute() else real.parent
+            ahead += [each for each in reversed(target.parts) if each != target.anchor]
+    yield real
 
 
 def default_audit_log() -> Path:
@@ -189,19 +244,26 @@ def default_audit_log() -> Path:
 
 def secret(annotation: Any) -> bool:
     """Say whether a setting holds a secret, however deep: then it is no flag, in no snippet."""
+    if isinstance(annotation, type) and issubclass(annotation, (SecretStr, SecretBytes, Secret)):
+        return True
     if section(annotation):
         return any(secret(field.annotation) for field in annotation.model_fields.values())
-    return annotation in (SecretStr, SecretBytes) or any(map(secret, get_args(annotation)))
+    if isinstance(annotation, type) and (is_dataclass(annotation) or is_typeddict(annotation)):
+        return any(map(secret, get_type_hints(annotation).values()))
+    alias = getattr(annotation, "__value__", None)  # type X = …
+    inner = (get_origin(annotation), alias, *get_args(annotation))
+    return any(secret(each) for each in inner if each is not None)
 
 
 def secrets(value: Any) -> Iterator[str]:
     """Yield every secret that settings hold, so that logs can be searched for it."""
-    if isinstance(value, SecretStr):
-        yield value.get_secret_value()
-    elif isinstance(value, SecretBytes):
-        yield value.get_secret_value().decode("utf-8", "replace")
+    if isinstance(value, (SecretStr, SecretBytes, Secret)):
+        held = value.get_secret_value()
+        yield held.decode("utf-8", "replace") if isinstance(held, bytes) else str(held)
     elif isinstance(value, BaseModel):
         yield from secrets(dict(value))
+    elif is_dataclass(value):
+        yield from secrets(vars(value))
     elif isinstance(value, dict):
         yield from secrets([*value.keys(), *value.values()])
     elif isinstance(value, (list, tuple, set, frozenset)):
@@ -219,9 +281,15 @@ def _env_file() -> Path | None:
         if not Path(named).is_file():
             raise ConfigError(f"{ENV_FILE}: no such file")
         return Path(named)
-    project = Path(__file__).resolve().parents[2]
-    beside = project / ".env"
-    return beside if (project / "pyproject.toml").is_file() and beside.is_file() else None
+    project = _project()
+    beside = project / ".env" if project else None
+    return beside if beside and beside.is_file() else None
+
+
+def _project() -> Path | None:
+    """Return the folder of this project; None where only its package is installed."""
+    folder = Path(__file__).resolve().parents[2]
+    return folder if (folder / "pyproject.toml").is_file() else None
 
 
 def _names_in(env_file: Path) -> dict[str, str | None]:
@@ -232,8 +300,15 @@ def _names_in(env_file: Path) -> dict[str, str | None]:
             if line.error or (line.key is not None and line.value is None):
                 number = line.original.line
                 raise ConfigError(f"{ENV_FILE}: line {number} is not NAME=value: {env_file.name}")
-            if line.key is not None:
-                names[line.key] = line.value
+            if line.key is None:
+                continue
+            if line.key.upper().startswith(PREFIX):
+                where = f"{ENV_FILE}: line {line.original.line}: {line.key}"
+                if line.key in names:
+                    raise ConfigError(f"{where} is there twice; keep one")
+                if "${" in (line.value or ""):
+                    raise ConfigError(f"{where}: ${{…}} would be replaced; write the value itself")
+            names[line.key] = line.value
     return names
 
 
@@ -243,8 +318,15 @@ def _check_secrets_dir() -> None:
         return
     if not Path(named).is_dir():
         raise ConfigError(f"{SECRETS_DIR}: no such folder")
+    ours = [each for each in Path(named).iterdir() if each.name.upper().startswith(PREFIX)]
     # Files of secrets are often named in small letters.
-    _refuse_unknown([entry.name.upper() for entry in Path(named).iterdir()])
+    names = [entry.name.upper() for entry in ours]
+    _refuse_unknown(names)
+    for entry in ours:
+        if names.count(entry.name.upper()) > 1:
+            raise ConfigError(f"{SECRETS_DIR}: {entry.name} is there twice; keep one spelling")
+        if not entry.is_file():
+            raise ConfigError(f"{SECRETS_DIR}: {entry.name} is not a file")
 
 
 def _refuse_unknown(names: Iterable[str], besides: Collection[str] = ()) -> None:

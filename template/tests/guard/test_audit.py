@@ -378,6 +378,51 @@ def test_an_older_file_in_the_place_of_the_current_one_is_found(
     assert any("older file" in finding for finding in log.findings(key))
 
 
+@pytest.mark.parametrize("key", [None, KEY])
+def test_a_file_of_one_process_is_none_of_another(log: Log, key: bytes | None) -> None:
+    """Genuine files under another name are found, and so is a name that is no generation."""
+    first, second = log.open(key=key), log.open(key=key)
+    for opened in (first, second):
+        opened.write({"event": "call"})
+        opened.close()
+    other = log.path.with_name("audit-2.jsonl")
+    kept = other.read_bytes()
+    assert not log.findings(key)
+    other.write_bytes(log.path.read_bytes())
+    assert log.findings(key) == ["audit-2.jsonl:1: this file was written as audit.jsonl"]
+    other.write_bytes(kept)
+    shutil.copy(log.path, log.path.with_name("audit-7.jsonl"))
+    assert log.findings(key) == ["audit-7.jsonl:1: this file was written as audit.jsonl"]
+    log.path.with_name("audit-7.jsonl").unlink()
+    log.path.rename(log.path.with_name("audit.000000.jsonl"))
+    assert log.findings(key)
+
+
+def test_the_verdict_cannot_be_forged_by_a_name_or_a_text(
+    log: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files and unsigned records are an attacker's: no control character of theirs is printed."""
+    log.fill(2)
+    (log.folder / "a\r\x1b[2Kintact: 9 records.jsonl").write_text("x\n", encoding="utf-8")
+    forged = {"event": "log.open", "reason": "\r\x1b[2Kintact", "lane": "\x1b[1A"}
+    (log.folder / "b.jsonl").write_text(
+        json.dumps(forged)[:-1] + ',"hash":"' + "0" * 64 + '"}\n', encoding="utf-8"
+    )
+    assert module("guard.audit_verify").main(["verify", str(log.folder)], log.path) == 1
+    shown = capsys.readouterr().out
+    assert shown.isprintable() or set(shown) - set("\n") == set(filter(str.isprintable, shown))
+
+
+def test_a_file_of_nothing_is_given_up(log: Log) -> None:
+    """Lines that are no records cost no more time than records do."""
+    log.fill(2)
+    with log.path.open("ab") as file:
+        file.write(b"\n" * 30_000_000)
+    started = time.monotonic()
+    assert any("too many lines" in finding for finding in log.findings())
+    assert time.monotonic() - started < 10
+
+
 def test_a_header_that_claims_anything_ends_in_time(log: Log) -> None:
     """Without a key a header can be forged; verification still ends."""
     log.fill(3)

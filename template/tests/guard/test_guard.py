@@ -676,6 +676,35 @@ async def test_calls_over_the_rate_are_refused(mode: str, log: Log) -> None:
 
 
 @pytest.mark.promise("GEN-5")
+async def test_calls_over_the_rate_cost_little(log: Log) -> None:
+    """Neither time nor much of the log, whatever they bring along."""
+    heavy = {"text": ["token" * 120] * 5_000}
+    async with Client(make(log.log, rate=0.001, burst=1)) as client:
+        await client.call_tool("echo", {"text": "a"})
+        before = log.path.stat().st_size
+        started = time.process_time()
+        for _ in range(10):
+            assert (await refusal(client.call_tool("echo", heavy)))[1].startswith("rate_limited")
+        assert time.process_time() - started < 3
+    assert log.path.stat().st_size - before < 30_000
+
+
+@pytest.mark.promise("GEN-3")
+async def test_what_cannot_be_recorded_is_not_run(log: Log) -> None:
+    """Arguments that do not fit into a record are refused, and the refusal is recorded."""
+    wide = {"items": ["\U0001f600" * 4096] * 60}
+    async with Client(make(log.log)) as client:
+        code, text = await refusal(client.call_tool("nested", wide))
+        assert (code, text.split(":")[0]) == (0, "too_large")
+        code, text = await refusal(client.call_tool("no_such_tool", wide))
+        assert text.startswith("Unknown tool")
+    assert log.outcomes() == [
+        ("refused", "nested", "refused"), ("refused", "no_such_tool", "refused"),
+    ]  # fmt: skip
+    assert all(record["arguments"]["items"] for record in log.records())
+
+
+@pytest.mark.promise("GEN-5")
 async def test_no_spelling_and_no_unknown_name_gets_another_bucket() -> None:
     """URIs of one template share a bucket, and so do all names that do not exist."""
     async with Client(make(rate=0.01, burst=3)) as client:

@@ -35,7 +35,7 @@ def redactor(*secrets: str) -> Any:
 def test_a_field_that_sounds_secret_loses_its_value(name: str) -> None:
     """Whatever such a field holds, text or structure, at any depth, is not written down."""
     for value in ("hunter2", {"a": "hunter2"}, ["hunter2"], 12345678):
-        written = json.dumps(redactor().arguments({"x": [{name: value}]}))
+        written = json.dumps(redactor().arguments({"x": [{name: value}]})[0])
         assert "hunter2" not in written
         assert "12345678" not in written
         assert name in written
@@ -44,7 +44,7 @@ def test_a_field_that_sounds_secret_loses_its_value(name: str) -> None:
 @pytest.mark.parametrize("name", ["path", "query", "author", "limit", "monkey", "passage", "key"])
 def test_other_fields_keep_theirs(name: str) -> None:
     """The audit log stays useful: ordinary fields are written as they are."""
-    assert redactor().arguments({name: "docs/readme.md"}) == {name: "docs/readme.md"}
+    assert redactor().arguments({name: "docs/readme.md"}) == ({name: "docs/readme.md"}, True)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_text_that_looks_like_a_credential_is_replaced(text: str, secret: str) -
     padded = "x " * 100 + text
     for cut in range(201, 257):
         assert secret[:6] not in redactor().text(padded, cut)[200:]
-    assert secret not in json.dumps(redactor().arguments({"note": [text]}))
+    assert secret not in json.dumps(redactor().arguments({"note": [text]})[0])
 
 
 @pytest.mark.parametrize(
@@ -113,19 +113,24 @@ def test_a_record_of_arguments_is_small_whatever_they_are() -> None:
     for _ in range(50_000):
         deep = [deep]
     huge = {f"key{number}" * 50: ["a-" * 5000] * 1000 for number in range(1000)}
-    assert arguments(deep) == [[[[[["…"]]]]]]
+    assert arguments(deep) == ([[[[[["…"]]]]]], True)
     cycle: dict[str, Any] = {}
     cycle["self"] = cycle
     values: list[Any] = [
         deep, huge, cycle, "x" * 10_000_000, list(range(100_000)), 10**5000, float("nan"), b"x",
-        {1: 2}, {"\ud800": "\ud800"}, None, True,
+        {1: 2}, {"\ud800": "\ud800"}, None, True, ["\U0001f600" * 4096] * 100, "\0" * 4096,
+        {f"token{number}": 1 for number in range(300_000)},
+        {"token" * 100 + str(number): 1 for number in range(9999)},
     ]  # fmt: skip
     for value in values:
         started = time.perf_counter()
-        written = json.dumps(arguments({"value": value}))
-        assert time.perf_counter() - started < 0.5
+        written = json.dumps(arguments({"value": value})[0])
+        assert time.perf_counter() - started < 1
         assert len(written) < 600_000
         assert "NaN" not in written
+        started = time.perf_counter()
+        assert len(json.dumps(arguments({"value": value}, 512)[0])) < 60_000
+        assert time.perf_counter() - started < 0.2
 
 
 @pytest.mark.promise("GEN-3")
@@ -141,7 +146,39 @@ def test_a_record_of_arguments_is_small_whatever_they_are() -> None:
 )
 def test_no_caller_pushes_its_target_out_of_the_record(arguments: dict[str, Any]) -> None:
     """What a call is about is recorded whole, whatever it brings along."""
-    assert "TARGET" in json.dumps(redactor().arguments(arguments))
+    written, complete = redactor().arguments(arguments)
+    assert complete
+    assert "TARGET" in json.dumps(written)
+
+
+@pytest.mark.promise("GEN-3")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"paths": ["x", *["\U0001f600" * 4096] * 99, "TARGET"]},
+        {"paths": [*(["\0" * 4_090] * 99), "TARGET"]},
+        {**{f"token{number}": "x" for number in range(50_000)}, "path": "TARGET"},
+    ],
+    ids=["wide", "control", "keys"],
+)
+def test_what_does_not_fit_into_a_record_is_known(arguments: dict[str, Any]) -> None:
+    """It is counted as it is written, escapes and keys included: such a call is not run."""
+    written, complete = redactor().arguments(arguments)
+    assert not complete
+    assert len(json.dumps(written)) < 600_000
+
+
+@pytest.mark.promise("GEN-3")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "token=/../TARGET", 'token="/../TARGET', "token='/./TARGET", "bearer abcdefg/../TARGET",
+        "a://b:c/../TARGET@", "-----BEGIN PRIVATE KEY-----/../TARGET", "password: x/../TARGET",
+    ],
+)  # fmt: skip
+def test_no_path_hides_where_it_leads(path: str) -> None:
+    """What looks like a credential does not go on where a path goes up again."""
+    assert "TARGET" in json.dumps(redactor().arguments({"path": path})[0])
 
 
 @pytest.mark.promise("GEN-3")

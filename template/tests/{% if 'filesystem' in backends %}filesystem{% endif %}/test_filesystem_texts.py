@@ -242,7 +242,8 @@ def test_a_cursor_that_was_changed_is_refused() -> None:
 
 
 def found(data: bytes, pattern: str, context: int = 0, **options: bool) -> list[Any]:
-    what = search.wanted(pattern, **{"regex": False, "ignore_case": False, **options})
+    given = {"regex": False, "ignore_case": False, **options}
+    what = search.wanted(pattern, limits.Deadline(60), **given)
     return list(search.find_lines(data, "f", what, context))
 
 
@@ -303,6 +304,20 @@ def test_regular_expressions() -> None:
     started = time.monotonic()
     assert places(b"a" * 100_000, "(a+)+b", regex=True) == []
     assert time.monotonic() - started < 2
+    # A match is in one line, wherever the blocks end in which a file is searched.
+    assert places(b"a\nb\n", r"a\s*b|a[^x]b", regex=True) == []
+    block = b"y" * 100 + b"\n"
+    data = block * 10_000 + b"ab\n" + block * 3_000 + b"xab"
+    assert places(data, "^ab$|xab$", regex=True) == [(10_001, 1), (13_002, 1)]
+    assert places(data, "^y{99}$|^z", regex=True) == []
+    long = b"y" * 3_000_000 + b"\nab"
+    assert places(long, "^ab$", regex=True) == [(2, 1)]
+    with pytest.raises(Refused, match="too large"):
+        found(b"a", "(?:.*a.{900})x", regex=True)
+    with pytest.raises(Refused, match=r"^timeout: "):
+        search.find_lines(
+            b"a", "f", search.wanted("a", limits.Deadline(0), regex=True, ignore_case=False), 0
+        ).__next__()
 
 
 @pytest.mark.promise("FS-4")
@@ -310,7 +325,7 @@ def test_without_re2_an_expression_is_refused(monkeypatch: pytest.MonkeyPatch) -
     """An expression never reaches Python's own matcher."""
     monkeypatch.setitem(sys.modules, "re2", None)
     with pytest.raises(Refused, match=r"^unavailable: .*google-re2"):
-        search.wanted("a+", regex=True, ignore_case=False)
+        search.wanted("a+", limits.Deadline(60), regex=True, ignore_case=False)
 
 
 # -- ignore files, types and sizes --------------------------------------------------------------
@@ -400,7 +415,7 @@ def test_names_cannot_forge_lines() -> None:
 def test_a_search_goes_on_after_any_line_without_delay() -> None:
     """What lies before the line is not searched again: a caller may name any line."""
     search = module("filesystem.search")
-    what = search.wanted("a", regex=False, ignore_case=False)
+    what = search.wanted("a", limits.Deadline(60), regex=False, ignore_case=False)
     text = b"a\n\nb\na a\nb\na"
     every = list(search.find_lines(text, "f", what, 1))
     for after in range(9):

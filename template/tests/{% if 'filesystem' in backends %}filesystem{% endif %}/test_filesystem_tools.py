@@ -11,8 +11,9 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import PACKAGE, ROOT, command, environment, serve, text_of, var
-from mcp import Client, MCPError
+from conftest import PACKAGE, ROOT, command, environment, module, serve, text_of, var
+from mcp import Client, MCPError, StdioServerParameters
+from mcp.client.stdio import stdio_client
 
 pytestmark = pytest.mark.anyio
 
@@ -848,17 +849,74 @@ async def test_the_code_of_the_server_is_not_served(tmp_path: Path) -> None:
     inside = ROOT / "src" / PACKAGE / "custom"
     done = await anyio.run_process(command("--check", inside), env=env, check=False)
     assert done.returncode == 1
-    async with serve(ROOT, env={var("READ_ONLY"): "false"}) as client:
-        tools = f"src/{PACKAGE}/custom/tools.py"
-        assert not await works(client, "read_text_file", {"path": tools})
-        assert not await works(client, "write_file", {"path": tools, "content": "x"})
-        assert await works(client, "read_text_file", {"path": "pyproject.toml"})
-    environment_of_python = Path(sys.prefix)
-    async with serve(environment_of_python.parent, env={var("READ_ONLY"): "false"}) as client:
-        path = f"{environment_of_python.name}/lib/sitecustomize.py"
-        assert not await works(
-            client, "write_file", {"path": path, "content": "", "make_parents": True}
-        )
+    for folder in (ROOT, ROOT / "src"):
+        done = await anyio.run_process(command("--check", folder), env=env, check=False)
+        assert done.returncode == 1
+
+
+@pytest.mark.promise("FS-1")
+def test_what_python_may_import_is_out_of_reach(tmp_path: Path) -> None:
+    """The project with its settings, the interpreter, and every folder that modules come from."""
+    from_settings = module("settings")
+    private = from_settings.private_places(from_settings.Settings())
+    hidden = module("filesystem").hidden
+    for place in (ROOT, Path(sys.base_prefix), Path(sys.executable), Path(json.__file__).parent):
+        real = place.resolve()
+        outside = str(real.parents[-2])
+        patterns = [f"{outside}{pattern}" for pattern in hidden([outside], private)]
+        assert any(real.is_relative_to(pattern) for pattern in patterns), place
+
+
+@pytest.mark.promise("FS-1")
+async def test_nothing_is_imported_from_where_the_server_is_started(tmp_path: Path) -> None:
+    """`python -m` searches the current folder first, which may be a folder that is served."""
+    module_of_nobody = tmp_path / "re2.py"
+    module_of_nobody.write_text("raise SystemExit('imported')", encoding="utf-8")
+    (tmp_path / "a.txt").write_text("a", encoding="utf-8")
+    started = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", PACKAGE, str(tmp_path)],
+        env=environment(str(tmp_path)),
+        cwd=tmp_path,
+    )
+    with anyio.fail_after(20):
+        async with Client(stdio_client(started)) as client:
+            arguments = {"path": ".", "pattern": "a", "regex": True, "glob": "*.txt"}
+            answer = await client.call_tool("search_content", arguments)
+    assert "imported" not in text_of(answer)
+    assert "internal error" not in text_of(answer)
+
+
+@pytest.mark.promise("GEN-4", "FS-1")
+async def test_links_to_the_servers_own_files_are_out_of_reach(tmp_path: Path) -> None:
+    """Neither the links on the way are replaced, nor what secrets are links to is read."""
+    served, elsewhere = tmp_path / "served", tmp_path / "elsewhere"
+    for folder in (served / "conf", served / "store", elsewhere / "keys"):
+        folder.mkdir(parents=True)
+    (elsewhere / "app.conf").write_text(f"{var('LOG_LEVEL')}=ERROR\n", encoding="utf-8")
+    (served / "conf" / "app.conf").symlink_to(elsewhere / "app.conf")
+    (served / "conf" / "keys").symlink_to(elsewhere / "keys")
+    (served / "store" / "key").write_text("a key of this test", encoding="utf-8")
+    (elsewhere / "keys" / var("AUDIT__KEY")).symlink_to(served / "store" / "key")
+    (served / "logs").symlink_to(elsewhere)
+    env = {
+        var("READ_ONLY"): "false",
+        var("ENV_FILE"): str(served / "conf" / "app.conf"),
+        var("SECRETS_DIR"): str(served / "conf" / "keys"),
+        var("AUDIT__PATH"): str(served / "logs" / "audit.jsonl"),
+    }
+    async with serve(served, env=env) as client:
+        assert not await works(client, "read_text_file", {"path": "store/key"})
+        for path in ("conf/app.conf", "conf/keys", "logs", "store/key"):
+            assert not await works(client, "delete_file", {"path": path})
+            moved = {"source": path, "destination": "moved"}
+            assert not await works(client, "move_file", moved)
+            assert not await works(client, "write_file", {"path": path, "content": "x"})
+        for path in ("conf", "store"):
+            moved = {"source": path, "destination": "moved"}
+            assert not await works(client, "move_file", moved)
+            assert not await works(client, "delete_file", {"path": path, "recursive": True})
+        assert await works(client, "write_file", {"path": "conf/b.txt", "content": "x"})
 
 
 @pytest.mark.promise("FS-1")

@@ -73,7 +73,7 @@ class _Folder:
                 self.close()
                 raise PermissionError("everybody may write in its folder (chmod o-w)")
 
-    def open(self, name: str, flags: int) -> int:
+    def open(self, name: str, flags: int, *, make_private: bool = True) -> int:
         """Open a regular file of our own, readable for nobody else.
 
         Raises:
@@ -83,7 +83,9 @@ class _Folder:
             flags |= getattr(os, flag, 0)
         fd = os.open(self._prefix + name, flags, _MODE, dir_fd=self._fd)
         try:
-            _make_private(fd)
+            _check_ours(fd)
+            if make_private:
+                _make_private(fd)
         except OSError:
             os.close(fd)
             raise
@@ -115,7 +117,7 @@ class _Folder:
             self._fd = None
 
 
-def _make_private(fd: int) -> None:
+def _check_ours(fd: int) -> None:
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode):
         raise PermissionError("it is not a regular file")
@@ -125,7 +127,10 @@ def _make_private(fd: int) -> None:
         raise PermissionError("it belongs to another user")
     if found.st_nlink > 1:
         raise PermissionError("it has a second name (hard link)")
-    if stat.S_IMODE(found.st_mode) != _MODE:
+
+
+def _make_private(fd: int) -> None:
+    if sys.platform != "win32" and stat.S_IMODE(os.fstat(fd).st_mode) != _MODE:
         os.fchmod(fd, _MODE)
 
 
@@ -209,7 +214,8 @@ def probe(path: Path) -> None:
             folder = _Folder(place)
             try:
                 if folder.stat(lane.current) is not None:
-                    os.close(folder.open(lane.current, os.O_RDWR | os.O_APPEND))
+                    flags = os.O_RDWR | os.O_APPEND
+                    os.close(folder.open(lane.current, flags, make_private=False))
             finally:
                 folder.close()
     except OSError as exc:
@@ -358,6 +364,7 @@ class AuditLog:
                     "event": "log.open",
                     "generation": self._generation,
                     "oldest": self._oldest,
+                    "lane": self._lane.current,
                     "digest": digest_name(self._key),
                     "reason": self._reason,
                     "pid": os.getpid(),

@@ -115,4 +115,7 @@ def split(name: str) -> tuple[Lane, int] | None:
     match = _FILE.fullmatch(name)
     if match is None:
         return None
-    return Lane(match["lane"], match["suffix"]), int(match["generation"] or 0)
+    lane, generation = Lane(match["lane"], match["suffix"]), int(match["generation"] or 0)
+    # Generations count from 1, and each has one spelling.
+    spelled = lane.archive(generation) if generation else lane.current
+    return (lane, generation) if spelled == name else None

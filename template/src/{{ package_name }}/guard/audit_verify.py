@@ -19,6 +19,7 @@ from pathlib import Path
 from .audit_format import MAX_LINE, START, Lane, Record, digest_name, parse, split
 
 _MAX_FINDINGS = 200
+_MAX_FOREIGN = 10_000  # lines that are no records; a file with more is given up
 _HEAD = re.compile(r"(?:(?P<seq>[0-9]+):)?(?P<digest>[0-9a-f]{64})")
 
 
@@ -33,7 +34,9 @@ class Finding:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {'note: ' if self.harmless else ''}{self.text}"
+        text = f"{place}: {'note: ' if self.harmless else ''}{self.text}"
+        # Names and texts may be an attacker's: no line of ours is forged or painted over.
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 @dataclass
@@ -58,10 +61,11 @@ class Report:
 
 @dataclass
 class _Lost:
-    """A line that is no record, until a record after it explains it."""
+    """Lines that are no records, until a record after them explains the only one."""
 
     line: int
     digest: str
+    more: int = 0
 
 
 class _Chain:
@@ -72,8 +76,11 @@ class _Chain:
         generation: that of the newest header.
     """
 
-    def __init__(self, report: Report, key: bytes | None, heads: dict[str, int]) -> None:
+    def __init__(
+        self, report: Report, lane: Lane, key: bytes | None, heads: dict[str, int]
+    ) -> None:
         self._report = report
+        self._lane = lane
         self._key = key
         self._heads = heads
         self._seq: int | None = None
@@ -89,13 +96,20 @@ class _Chain:
         if not stat.S_ISREG(path.lstat().st_mode):
             self._find(path, 0, "this is not a regular file: it was replaced")
             return
-        number = 0
+        number = foreign = 0
         for line in _lines(path):
             number += 1
             record = parse(line[:-1], self._key) if line.endswith(b"\n") else None
             if record is None:
-                self._unexplained(path)
-                self._lost = _Lost(number, hashlib.sha256(line.rstrip(b"\n")).hexdigest())
+                foreign += 1
+                if foreign > _MAX_FOREIGN:
+                    self._unexplained(path)
+                    self._find(path, number, "too many lines are no records: the rest is not read")
+                    return
+                if self._lost is None:
+                    self._lost = _Lost(number, hashlib.sha256(line.rstrip(b"\n")).hexdigest())
+                else:
+                    self._lost.more += 1
             elif number == 1 and not self._header(path, record, generation):
                 return
             else:
@@ -110,7 +124,9 @@ class _Chain:
 
     def _unexplained(self, path: Path) -> None:
         if self._lost is not None:
-            self._find(path, self._lost.line, "not a record: torn by a crash, or overwritten")
+            more = f", and {self._lost.more} more after it" if self._lost.more else ""
+            text = f"not a record: torn by a crash, or overwritten{more}"
+            self._find(path, self._lost.line, text)
             self._lost = None
 
     def _header(self, path: Path, record: Record, generation: int) -> bool:
@@ -122,6 +138,8 @@ class _Chain:
             hint = "with a key: use --key-file" if self._key is None else "without this key"
             self._find(path, 1, f"the file was written {hint}")
             return False
+        if record.fields.get("lane", self._lane.current) != self._lane.current:
+            self._find(path, 1, f"this file was written as {record.fields['lane']}")
         if generation and record.number("generation") != generation:
             self._find(path, 1, f"this is the header of generation {record.number('generation')}")
         reason = record.fields.get("reason")
@@ -175,7 +193,8 @@ class _Chain:
             self._find(path, number, text, harmless=True)
         if self._lost is None:
             return
-        if event == "log.torn" and record.fields.get("sha256") == self._lost.digest:
+        explained = event == "log.torn" and record.fields.get("sha256") == self._lost.digest
+        if explained and not self._lost.more:
             self._find(path, self._lost.line, "torn by a crash; the log says so", harmless=True)
             self._lost = None
         else:
@@ -237,6 +256,9 @@ def verify(path: Path, key: bytes | None = None, heads: Sequence[str] = ()) -> R
     if not lanes:
         raise FileNotFoundError(f"there is no audit log at {path}")
     report = Report()
+    named = None if path.is_dir() else split(path.name)
+    if named is not None and named[0] not in lanes:
+        report.add(Finding(named[0].current, 0, "the file is missing, and its records with it"))
     for lane, files in lanes.items():
         _check_lane(report, lane, files, key, wanted)
     for digest, seq in wanted.items():
@@ -253,7 +275,7 @@ def _check_lane(
     key: bytes | None,
     heads: dict[str, int],
 ) -> None:
-    chain = _Chain(report, key, heads)
+    chain = _Chain(report, lane, key, heads)
     for generation, file in files:
         chain.file(file, generation)
     present = {generation for generation, _ in files}

@@ -74,7 +74,7 @@ from .faults import (
 )
 from .limits import Buckets, InFlight, excess
 from .policy import Policy
-from .redact import Redactor
+from .redact import MAX_LIMITED, MAX_REFUSED, Redactor
 from .settings import GuardSettings
 
 log = logging.getLogger(__name__)
@@ -512,9 +512,12 @@ class GuardedServer(MCPServer[None]):
         if problem is not None:
             raise _Stop("refused", f"invalid_arguments: the request {problem}")
         refusal, known = self._resolve(call, params)
-        # All that is unknown shares one bucket: names that do not exist are endless.
+        # All that is unknown shares one bucket: names that do not exist are endless. Only what
+        # has a token is looked at whole, or calls too many would cost as much as others.
         wait = self._buckets.take((call.caller, call.method, call.name) if known else call.caller)
+        arguments = _arguments(call.method, params)
         if wait:
+            call.arguments, _ = self._redactor.arguments(arguments, MAX_LIMITED)
             raise _Stop(
                 "refused",
                 f"rate_limited: at most {guard.rate:g} calls a second;"
@@ -522,7 +525,17 @@ class GuardedServer(MCPServer[None]):
                 _NOT_NOW,
             )
         if refusal is not None:
+            call.arguments, _ = self._redactor.arguments(arguments, MAX_REFUSED)
             raise refusal
+        call.arguments, fits = self._redactor.arguments(arguments)
+        if not fits:
+            call.arguments, _ = self._redactor.arguments(arguments, MAX_REFUSED)
+            raise _Stop(
+                "refused",
+                "too_large: the arguments do not fit into a record of the audit log; send fewer"
+                " or shorter ones at once",
+                _NOT_NOW,
+            )
         if not self._in_flight.enter():
             raise _Stop(
                 "refused",
@@ -531,7 +544,7 @@ class GuardedServer(MCPServer[None]):
             )
 
     def _resolve(self, call: _Call, params: dict[str, Any]) -> tuple[_Stop | None, bool]:
-        """Find what the request is about; fills in name and arguments of the call.
+        """Find what the request is about; fills in the name of the call.
 
         Returns:
             Why it may not be used, if so; and whether there is such a thing at all.
@@ -539,7 +552,6 @@ class GuardedServer(MCPServer[None]):
         method = call.method
         written, registered, call.changes = self._target(method, params)
         call.name = registered or self._redactor.text(written, _MAX_AUDIT_NAME)
-        call.arguments = self._redactor.arguments(_arguments(method, params))
         kind = method.partition("/")[0].removesuffix("s")
         if registered is None:
             served = self._lowlevel_server.get_request_handler(method) is not None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import json
 import logging
 import math
 import re
@@ -28,13 +29,17 @@ _SECRET_NAME = re.compile(rf"(?i){_NAME}|(?:^|[\W_])(?:auth|pass|pin|otp|totp|jw
 
 # Every repetition is bounded or runs over a class that its successor is not in, so that the
 # time for one text grows with its length and never with the square of it.
+# Where a path goes up again no secret goes on: otherwise a call could hide what it is about.
+_ON = r"(?!/\.\.?(?:/|$))"
 _SECRET_TEXT = re.compile(
-    r"(?i:\b(?P<scheme>bearer|basic)\s{1,4}[\w\-.~+/]{6,}=*)"
+    rf"(?i:\b(?P<scheme>bearer|basic)\s{{1,4}}(?:{_ON}[\w\-.~+/]){{6,}}=*)"
     rf"|(?i:(?P<field>(?:{_NAME})[\w-]{{0,32}}[\"']?\s{{0,4}}[:=]\s{{0,4}})"
     r"(?:(?:bearer|basic|digest|token)\s)?"
-    r"(?:\"[^\"\n]{1,512}\"?|'[^'\n]{1,512}'?|[^\s\"'&;,}\])]{1,512}))"
-    r"|(?P<url>://)(?:[^\s/?#@]{1,512}|[^\s/?#@:]{0,128}:[^\s@]{1,512})@"
-    r"|-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:(?!-----END)[\s\S])*(?:-----END[A-Z0-9 ]*-*)?"
+    rf"(?:\"(?:{_ON}[^\"\n]){{1,512}}\"?|'(?:{_ON}[^'\n]){{1,512}}'?"
+    rf"|(?:{_ON}[^\s\"'&;,}}\])]){{1,512}}))"
+    rf"|(?P<url>://)(?:[^\s/?#@]{{1,512}}|[^\s/?#@:]{{0,128}}:(?:{_ON}[^\s@]){{1,512}})@"
+    rf"|-----BEGIN [A-Z0-9 ]{{0,40}}PRIVATE KEY-----(?:(?!-----END){_ON}[\s\S])*"
+    r"(?:-----END[A-Z0-9 ]*-*)?"
     r"|\beyJ[\w-]{8,}(?:\.[\w-]*){0,4}"
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}"
     r"|\b(?:sk|pk|rk)[-_][\w-]{16,}"
@@ -42,9 +47,13 @@ _SECRET_TEXT = re.compile(
     r"|\bAIza[\w-]{30,}"
 )
 
-# What one audit record may hold of a call's arguments, in characters; an item costs some as well.
-# It is enough for a hundred of the longest paths: no caller may push its own target out of the log.
-_BUDGET = 512 * 1024
+# Bytes that one audit record may hold of a call's arguments; an item costs some as well. What does
+# not fit is not run (see `Redactor.arguments`): no caller may push its own target out of the log.
+MAX_RECORDED = 512 * 1024
+# The same for a call that is not run, and for one over its rate: refusals must not be a cheap way
+# to fill the log.
+MAX_REFUSED = 8 * 1024
+MAX_LIMITED = 512
 _ITEM = 32
 _MAX_DEPTH = 6
 _MAX_ARGUMENT = 4096  # characters of the longest path; of a longer text only its begin is kept
@@ -109,21 +118,26 @@ class Redactor:
         cut = _SECRET_TEXT.sub(_replacement, self.own(text[: limit + _LOOK_AHEAD]))
         return cut if len(text) <= limit and len(cut) <= limit else f"{cut[:limit]}…"
 
-    def arguments(self, value: object) -> object:
-        """A JSON value to write down for ``value``: without secrets, and small whatever it was.
+    def arguments(self, value: object, budget: int = MAX_RECORDED) -> tuple[object, bool]:
+        """Return a JSON value to write down for ``value``: small, and without secrets.
 
-        A text of up to 4,096 characters is kept whole, of a longer one 256; a key of up to 64. At
-        most 6 levels and 512 KiB in all; "…" for the rest. Plain values come before lists and
-        objects, so that what a call is about is not lost behind what it brings along.
+        A text of up to 4,096 characters is kept whole, in objects of a list and of a longer one
+        256; a key of up to 64; at most 6 levels. "…" stands for the rest. Plain values come before
+        lists and objects, so that what a call is about is not lost behind what it brings along.
+
+        Args:
+            budget: bytes of JSON that it may have, and about as many characters that are searched.
+
+        Returns:
+            The value, and whether it fits the budget; otherwise its end is missing.
         """
-        return self._copy(value, _MAX_DEPTH, [_BUDGET])
+        left = [budget]
+        return self._copy(value, _MAX_DEPTH, _MAX_ARGUMENT, left), left[0] > 0
 
-    def _copy(self, value: object, depth: int, left: list[int]) -> object:
+    def _copy(self, value: object, depth: int, whole: int, left: list[int]) -> object:
         left[0] -= _ITEM
         if isinstance(value, str):
-            limit = _MAX_ARGUMENT if len(value) <= _MAX_ARGUMENT else _MAX_TEXT
-            left[0] -= min(len(value), limit + _LOOK_AHEAD)  # as much as has to be searched
-            return self.text(value, limit)
+            return self._copy_text(value, whole, left)
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int):
@@ -133,19 +147,27 @@ class Redactor:
         if depth == 0:
             return "…"
         if isinstance(value, dict):
-            return self._copy_dict(value, depth, left)
+            return self._copy_dict(value, depth, whole, left)
         if isinstance(value, (list, tuple)):
             items: list[object] = []
             for item in value:
                 if left[0] <= 0:
                     items.append("…")
                     break
-                items.append(self._copy(item, depth - 1, left))
+                kept = _MAX_TEXT if isinstance(item, dict) else whole
+                items.append(self._copy(item, depth - 1, kept, left))
             return items
         return f"({type(value).__name__})"
 
+    def _copy_text(self, value: str, whole: int, left: list[int]) -> str:
+        limit = whole if len(value) <= whole else _MAX_TEXT
+        written = self.text(value, limit)
+        # What it takes in the record, escapes included; to search it costs as well.
+        left[0] -= max(len(json.dumps(written)), min(len(value), limit + _LOOK_AHEAD))
+        return written
+
     def _copy_dict(
-        self, value: dict[object, object], depth: int, left: list[int]
+        self, value: dict[object, object], depth: int, whole: int, left: list[int]
     ) -> dict[str, object]:
         items: dict[str, object] = {}
         plain_first = sorted(value.items(), key=lambda pair: isinstance(pair[1], (dict, list)))
@@ -153,8 +175,10 @@ class Redactor:
             if left[0] <= 0:
                 items["…"] = "…"
                 break
-            name, hidden = self._name(key[:_LOOK_AHEAD] if isinstance(key, str) else "(key)")
-            items[name] = HIDDEN if hidden else self._copy(item, depth - 1, left)
+            read = key[:_LOOK_AHEAD] if isinstance(key, str) else "(key)"
+            name, hidden = self._name(read)
+            left[0] -= max(len(json.dumps(name)), len(read)) + _ITEM
+            items[name] = HIDDEN if hidden else self._copy(item, depth - 1, whole, left)
         return items
 
     def _look_at_name(self, name: str) -> tuple[str, bool]:

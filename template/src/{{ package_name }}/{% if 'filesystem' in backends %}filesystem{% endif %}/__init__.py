@@ -62,7 +62,7 @@ def hidden(folders: Sequence[str], private: Iterable[tuple[Path, bool]]) -> list
     Raises:
         ConfigError: a folder is one of those places, or lies in one that is all the server's.
     """
-    patterns = []
+    hide: set[Path] = set()
     for place, whole in private:
         for folder in folders:
             root = Path(folder).resolve()
@@ -72,6 +72,6 @@ def hidden(folders: Sequence[str], private: Iterable[tuple[Path, bool]]) -> list
                     "(its audit log, secrets, settings or code); name another folder, or move them"
                 )
             if place.is_relative_to(root):
-                relative = place.relative_to(root).as_posix()
-                patterns.append("/" + re.sub(r"([*?\[\]{}\\])", r"\\\1", relative))
-    return patterns
+                hide.add(place.relative_to(root))
+    outer = sorted(each for each in hide if hide.isdisjoint(each.parents))
+    return ["/" + re.sub(r"([*?\[\]{}\\])", r"\\\1", each.as_posix()) for each in outer]

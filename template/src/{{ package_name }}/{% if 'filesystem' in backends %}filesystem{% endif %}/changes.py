@@ -83,11 +83,11 @@ def rename(source: ParentHandle, target: ParentHandle, *, replace: bool = False)
     """
     with refusals(source.shown):
         status = os.stat(source.name, dir_fd=source.fd, follow_symlinks=False)
-    is_folder = stat.S_ISDIR(status.st_mode)
+        is_folder = stat.S_ISDIR(status.st_mode)
+        if is_folder:
+            _check_may_go(source, status)
     rules = source.sandbox.rules
-    if is_folder:
-        _check_may_go(source, status)
-    else:
+    if not is_folder:
         check_regular(status, source.shown)
         rules.check_type(source.name, source.shown)
         rules.check_type(target.name, target.shown)

@@ -119,7 +119,7 @@ class Pages:
         search = LineSearch(
             self._sandbox,
             self._deadline,
-            wanted(pattern, regex=regex, ignore_case=ignore_case),
+            wanted(pattern, self._deadline, regex=regex, ignore_case=ignore_case),
             context,
             max_results,
             self._settings.max_response_bytes,
@@ -241,13 +241,18 @@ class LineSearch:
         if is_binary(data):
             self.skipped += 1
             return True
-        for match in find_lines(data, utf8(shown), self.what, self.context, after=last):
-            if self._is_full():
-                self.place = [path, last]
-                return False
-            self._add(match)
-            last = match["line"]
-        return True
+        try:
+            for match in find_lines(data, utf8(shown), self.what, self.context, after=last):
+                if self._is_full():
+                    break
+                self._add(match)
+                last = match["line"]
+            else:
+                return True
+        except Refused:  # timeout, in the midst of the file
+            pass
+        self.place = [path, last]
+        return False
 
     def _last_line_of(self, path: str) -> int:
         return int(self.start[1]) if self.start and self.start[0] == path else 0

@@ -13,12 +13,18 @@ from importlib import import_module
 from typing import AnyStr, Generic
 
 from ..errors import Refused
+from .limits import Deadline
 from .results import Match
 
 MAX_SHOWN_CHARS = 500
 _BINARY_SEARCHED_BYTES = 8192
 # What RE2 may use for one expression; it refuses those that need more.
 _RE2_MEMORY_BYTES = 8 * 1024 * 1024
+# Steps of a compiled expression. RE2 may take time proportional to steps times bytes.
+_MAX_STEPS = 4000
+# The clock is looked at after every so many bytes: whole lines, but a part of one that is longer.
+_BLOCK = 256 * 1024
+_LONGEST_LINE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +103,10 @@ class Haystack(Generic[AnyStr]):
 Wanted = Callable[[bytes], "Haystack[str] | Haystack[bytes]"]
 
 
-def wanted(pattern: str, *, regex: bool, ignore_case: bool) -> Wanted:
+def wanted(pattern: str, deadline: Deadline, *, regex: bool, ignore_case: bool) -> Wanted:
     """Prepare a pattern; what is returned takes the content of a file.
+
+    A regular expression is not found across the boundary of a MiB in a line of over 1 MiB.
 
     Raises:
         Refused: ``invalid_arguments`` for a pattern over several lines, or one that RE2 does not
@@ -107,7 +115,7 @@ def wanted(pattern: str, *, regex: bool, ignore_case: bool) -> Wanted:
     if "\n" in pattern:
         raise Refused("invalid_arguments", "the pattern is for one line; it cannot hold a newline")
     if regex:
-        return _regular(pattern, ignore_case)
+        return _regular(pattern, deadline, ignore_case)
     return _caseless(pattern) if ignore_case else _plain(pattern)
 
 
@@ -159,7 +167,7 @@ def _fold(text: str) -> str:
     return text.replace("\u0130", "i").lower()
 
 
-def _regular(pattern: str, ignore_case: bool) -> Wanted:
+def _regular(pattern: str, deadline: Deadline, ignore_case: bool) -> Wanted:
     try:
         re2 = import_module("re2")
     except ImportError:
@@ -171,6 +179,7 @@ def _regular(pattern: str, ignore_case: bool) -> Wanted:
     options = re2.Options()
     options.case_sensitive = not ignore_case
     options.max_mem = _RE2_MEMORY_BYTES
+    options.never_nl = True  # as the pattern is for one line, so is a match
     options.log_errors = False
     try:
         compiled = re2.compile(b"(?m)" + pattern.encode(errors="replace"), options)
@@ -181,10 +190,20 @@ def _regular(pattern: str, ignore_case: bool) -> Wanted:
     finally:
         re2.purge()  # it would keep 128 of them, with all their memory
 
+    if compiled.programsize > _MAX_STEPS:
+        raise Refused("invalid_arguments", "the pattern is too large; repeat fewer things in it")
+
     def over(data: bytes) -> Haystack[bytes]:
         def find(start: int) -> int:
-            match = compiled.search(data, start)
-            return -1 if match is None else int(match.start())
+            while start <= len(data):
+                deadline.check()
+                end = data.find(b"\n", min(start + _BLOCK, len(data)), start + _LONGEST_LINE)
+                end = end if end >= 0 else min(start + _LONGEST_LINE, len(data))
+                match = compiled.search(data, start, end)
+                if match is not None:
+                    return int(match.start())
+                start = end + (data[end : end + 1] == b"\n" or end == len(data))
+            return -1
 
         return Haystack(data, b"\n", find)
 
