@@ -16,6 +16,8 @@ PROJECT = Path("demo-server")
 
 def main() -> None:
     """Show the commands that a user types, then a client's conversation with the result."""
+    if len(sys.argv) > 2 or sys.argv[1:2] in (["-h"], ["--help"]):
+        sys.exit("./dev demo [FOLDER]: one folder to serve, or none for a sample")
     folder = Path(sys.argv[1]).expanduser().resolve() if sys.argv[1:] else sample()
     if not folder.is_dir():
         sys.exit(f"{folder} is no folder; write ./dev demo FOLDER")

@@ -183,7 +183,8 @@ def is_printable_line(value: str) -> bool:
 
 def is_taken_name(value: str) -> bool:
     """Whether a package of this name would hide another one, or cannot exist on Windows."""
-    return value in RESERVED | sys.stdlib_module_names | DEVICES | IMPORTED
+    # "test" is CPython's own, though sys does not list it, and "tests" the project's.
+    return value in RESERVED | sys.stdlib_module_names | DEVICES | IMPORTED | {"test", "tests"}
 
 
 # --- Languages. ---

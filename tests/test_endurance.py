@@ -606,7 +606,7 @@ async def test_a_file_that_does_not_fit_leaves_the_old_one(served: Served) -> No
         (["."], {"AUDIT__PATH": "audit.jsonl"}),
         (["."], {"AUDIT__PATH": "/proc/audit.jsonl"}),
         (["."], {"GUARD__RATE": "0"}),
-        (["."], {"GUARD__ALLOW": "{"}),
+        (["."], {"GUARD__ALLOW": "["}),
         (["."], {"FILESYSTEM__MAX_FILE_SIZE": "huge"}),
         (["."], {"FILESYSTEM__ALLOWED_EXTENSIONS": '["/"]'}),
         (["."], {"TRANSPORT": "http", "HOST": "0.0.0.0"}),

@@ -68,7 +68,10 @@ def third_release(template: Path) -> None:
     """Ordinary work in every kind of file that the template owns."""
     append(template / PACKAGE / "guard/audit.py", "\n\nTHIRD = 3\n")
     replace(template / "template/README.md.jinja", "## Start", "## Start here")
-    replace(template / "template/pyproject.toml.jinja", '"pytest>=9"', '"pytest>=9.0.1"')
+    pyproject = template / "template/pyproject.toml.jinja"
+    replace(pyproject, '"pytest>=9"', '"pytest>=9.0.1"')
+    replace(pyproject, "{{ description | toml }}", "{{ description | toml }} # new")
+    replace(template / "template/.gitignore", "dist/", "dist/\nbuild/")
     (template / "template/NEW.md").write_text("<!-- managed: new -->\n# New\n", encoding="utf-8")
 
 
@@ -107,8 +110,13 @@ def update(project: Path, tag: str | VcsRef, **options: Any) -> None:
     )  # fmt: skip
 
 
-def edit_what_is_yours(project: Path) -> dict[str, str]:
-    """Do realistic work in each class of file; return the text that must survive, by file."""
+def edit_what_is_yours(project: Path, *, first: bool = False) -> dict[str, str]:
+    """Do realistic work in each class of file; return the text that must survive, by file.
+
+    Args:
+        first: the project is of release 0.1.0. There .gitignore and the version were not yours
+            yet, and what uv added had to be moved below the fence.
+    """
     package = "src/demo_server"
     replace(
         project / package / "custom/tools.py",
@@ -118,12 +126,18 @@ def edit_what_is_yours(project: Path) -> dict[str, str]:
     append(project / package / "custom/settings.py", "\n    greeting: str = 'mine'\n")
     append(project / "tests/custom/test_example.py", "\n\ndef test_mine() -> None:\n    assert 1\n")
     (project / "src/demo_server/custom/mine.py").write_text("MINE = 1\n", encoding="utf-8")
-    text = (project / "pyproject.toml").read_text(encoding="utf-8")
-    fence = re.search(r"yours: `uv add` puts(.*\n)+?\]", text)
-    assert fence
-    added = fence.group().removesuffix("]") + '  "attrs>=25",\n]'
-    text = text.replace(fence.group(), added) + '\n[tool.mine]\nkey = "mine"\n'
-    (project / "pyproject.toml").write_text(text, encoding="utf-8")
+    pyproject = project / "pyproject.toml"
+    append(pyproject, '\n[tool.mine]\nkey = "mine"\n')
+    if first:
+        fence = "  # The template changes only what stands above it.\n  #\n"
+        replace(pyproject, fence, f'{fence}  "aiohttp>=3",\n')
+    else:
+        # Names that would stand first, last and between the template's own.
+        add = ("uv", "add", "--frozen", "--quiet")
+        run(*add, "aiohttp>=3", "numpy>=2", "zstandard>=0", cwd=project)
+        run(*add, "--dev", "hypothesis>=6", "types-requests", cwd=project)
+        replace(pyproject, 'version = "0.1.0"', 'version = "9.9.9"')
+        append(project / ".gitignore", "my-data/\n")
     append(project / "README.md", "\n## My own chapter\n")
     (project / "uv.lock").write_text("# as uv wrote it\n", encoding="utf-8")
     commit(project, "feat: my own work")
@@ -132,7 +146,8 @@ def edit_what_is_yours(project: Path) -> dict[str, str]:
         f"{package}/custom/settings.py": "greeting: str = 'mine'",
         f"{package}/custom/mine.py": "MINE = 1",
         "tests/custom/test_example.py": "def test_mine()",
-        "pyproject.toml": '"attrs>=25",',
+        "pyproject.toml": '"aiohttp>=3",',
+        **({} if first else {".gitignore": "my-data/"}),
         "README.md": "## My own chapter",
         "uv.lock": "# as uv wrote it",
     }
@@ -172,7 +187,11 @@ def test_an_update_keeps_your_work_and_equals_a_fresh_render(
         assert updated[file] == fresh[file], file
     assert updated.keys() - fresh.keys() == mine.keys() - fresh.keys()
     pyproject = tomllib.loads(updated["pyproject.toml"].decode())
-    assert pyproject["project"]["dependencies"][0] == "mcp>=2.3.0,<3"
+    assert pyproject["project"]["version"] == "9.9.9"
+    assert pyproject["project"]["dependencies"][1] == "mcp>=2.3.0,<3"
+    mine_added = ["aiohttp>=3", "numpy>=2", "zstandard>=0"]
+    assert pyproject["project"]["dependencies"][2:] == mine_added
+    assert pyproject["dependency-groups"]["dev"][-2:] == ["hypothesis>=6", "types-requests"]
     assert pyproject["tool"]["mine"] == {"key": "mine"}
     assert "Start here" in updated["README.md"].decode()
     for fixed in ("guard/pipeline.py", "filesystem/sandbox.py"):
@@ -356,7 +375,7 @@ def test_every_release_of_this_repository_updates_to_what_is_here(
     copy_template(template)
     commit(template, "feat: the working tree", "v999.0.0")
     project = generate(template, tmp_path / "project", f"v{version}")
-    mine = edit_what_is_yours(project)
+    mine = edit_what_is_yours(project, first=version == "0.1.0")
     update(project, "v999.0.0")
     assert_no_conflict(project)
     updated = snapshot(project)

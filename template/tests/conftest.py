@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory, TemporaryFile
 from typing import Any, TextIO
 
 import anyio
@@ -17,6 +17,8 @@ from mcp.client.stdio import stdio_client
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = next(ROOT.glob("src/*/__main__.py")).parent.name
+# Read in the place of the project's own .env; gone with the process.
+NO_SETTINGS = NamedTemporaryFile(prefix="no-settings-")  # noqa: SIM115
 
 
 def module(name: str) -> Any:
@@ -30,11 +32,12 @@ def var(name: str) -> str:
 
 
 def environment(home: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return an environment with nothing of the developer's own settings in it.
+    """Return an environment with nothing of the developer's own settings in it, nor of `.env`.
 
     It holds what the backends of this project cannot start without.
     """
     least = {"PATH": os.environ["PATH"], "HOME": home, "PYTHONWARNINGS": "error"}
+    least[var("ENV_FILE")] = NO_SETTINGS.name
     if (ROOT / "src" / PACKAGE / "filesystem").is_dir():
         files = Path(home) / "files"
         files.mkdir(exist_ok=True)

@@ -150,10 +150,11 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     made.add_argument("--version", action="version", version=f"{COMMAND} {version()}")
-    made.add_argument(
+    instead = made.add_mutually_exclusive_group()
+    instead.add_argument(
         "--check", action="store_true", help="check the settings, say what would be served, exit"
     )
-    made.add_argument(
+    instead.add_argument(
         "--print-config", choices=CLIENTS, help="print a client's configuration for this server"
     )
     made.add_argument("--env-file", help=f"read settings from this file [{ENV_FILE}]")

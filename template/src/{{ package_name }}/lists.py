@@ -5,7 +5,10 @@ With `pydantic_settings.NoDecode`, so that an error names the setting and not it
 """
 
 import json
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+from pydantic_settings import NoDecode
 
 
 def as_list(value: Any) -> Any:
@@ -38,3 +41,6 @@ def as_table(value: Any) -> Any:
         return json.loads(value)
     except ValueError:
         raise ValueError('write a table as JSON: {"a": "b"}') from None
+
+
+Texts = Annotated[list[str], BeforeValidator(as_list), NoDecode]

@@ -154,7 +154,11 @@ def confine(settings: Settings, built: Built) -> None:
     abi = landlock.restrict(read, write)
     if abi is None and settings.landlock == "require":
         raise ConfigError(f"{PREFIX}LANDLOCK: this system has no Landlock; write auto or off")
-    built.confined = f"landlock: {f'ABI {abi}' if abi else 'not available on this system'}"
+    built.confined = "landlock: not available on this system"
+    if abi:
+        built.confined = (
+            f"landlock: ABI {abi}, files elsewhere are denied; {PREFIX}LANDLOCK_PATHS adds to them"
+        )
 
 
 def landlock_paths(settings: Settings) -> tuple[list[str], list[str]]:

@@ -7,6 +7,7 @@ the environment, the environment over ``.env``, ``.env`` over a secret file, tha
 An unknown or invalid setting stops the start: a typing error must not switch off a protection.
 """
 
+import json
 import os
 import site
 import sys
@@ -14,7 +15,6 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import (
-    Annotated,
     Any,
     Literal,
     TypeGuard,
@@ -27,7 +27,6 @@ from typing import (
 from dotenv.parser import parse_stream
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     Field,
     Secret,
     SecretBytes,
@@ -38,7 +37,6 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -48,7 +46,7 @@ from .backends import BackendSettings
 from .custom.settings import CustomSettings
 from .errors import ConfigError
 from .guard.settings import AuditSettings, GuardSettings
-from .lists import as_list
+from .lists import Texts
 from .prefix import COMMAND, PREFIX
 
 # Where to look for settings is not itself a setting: it is read before they are.
@@ -97,7 +95,7 @@ class Settings(BackendSettings, BaseSettings):
         description="Let the Linux kernel confine this process to its own files and the allowed "
         "folders: where it can (auto), never (off), or do not start without it (require).",
     )
-    landlock_paths: Annotated[list[str], BeforeValidator(as_list), NoDecode] = Field(
+    landlock_paths: Texts = Field(
         default_factory=list,
         max_length=100,
         description='More paths that your own tools may read, or change with the suffix ":rw".',
@@ -145,9 +143,12 @@ def load() -> Settings:
         return Settings(_env_file=env_file)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise ConfigError(f"{_named_by(error.title, first['loc'])}: {first['msg']}") from None
+        raise ConfigError(
+            f"{_named_by(error.title, first['loc'])}: {_plain(first['msg'])}"
+        ) from None
     except SettingsError as error:
-        raise ConfigError(f"{_named_in(str(error))}: the value is not valid JSON") from None
+        name = _named_in(str(error))
+        raise ConfigError(f'{name}: the value is not valid JSON, such as ["a", "b"]') from None
     except (OSError, UnicodeDecodeError):
         raise ConfigError(f"{ENV_FILE}: the file cannot be read as UTF-8 text") from None
 
@@ -358,7 +359,22 @@ def _named_by(model: str, place: tuple[int | str, ...]) -> str:
 
 def _named_in(text: str) -> str:
     """Find the variable that an error of pydantic-settings speaks of; it names the field only."""
-    for path, _ in sorted(fields(), key=lambda item: -len(item[0])):
-        if f'"{path[0]}"' in text:
-            return variable(path[:1])
-    return "settings"
+    named = [(path, field) for path, field in fields() if f'"{path[0]}"' in text]
+    for path, field in named:
+        value = os.environ.get(variable(path), "")
+        if get_origin(field.annotation) and value and not _is_json(value):
+            return variable(path)
+    return variable(named[0][0]) if named else "settings"
+
+
+def _plain(message: str) -> str:
+    """Return an error of pydantic without its own words for what a text consists of."""
+    return message.removeprefix("Value error, ").replace(" items after validation", " characters")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

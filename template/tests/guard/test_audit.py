@@ -432,6 +432,20 @@ def test_a_header_that_claims_anything_ends_in_time(log: Log) -> None:
     assert log.findings()
 
 
+@pytest.mark.parametrize(("first", "then"), [(None, KEY), (KEY, None)])
+def test_a_key_does_not_begin_in_the_midst_of_a_log(
+    log: Log, first: bytes | None, then: bytes | None
+) -> None:
+    """A log has a key from its beginning, or none: the start is refused, and nothing is lost."""
+    log.fill(3, key=first)
+    before = log.path.read_bytes()
+    with pytest.raises(module("errors").ConfigError, match="move it away") as raised:
+        log.open(key=then)
+    assert str(raised.value).startswith(var("AUDIT__PATH"))
+    assert log.path.read_bytes() == before
+    assert not log.findings(first)
+
+
 def test_an_end_that_is_not_genuine_is_not_built_upon(log: Log) -> None:
     """When the last record was edited, the server goes on in a new file with a new chain."""
     log.fill(5)

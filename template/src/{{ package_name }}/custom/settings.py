@@ -8,5 +8,6 @@ class CustomSettings(BaseModel, extra="forbid"):
     """Add a field, and it has a variable: ``greeting: str = "Hello"`` is ``…_CUSTOM__GREETING``.
 
     Give each a default, or the tests of the project cannot start the server. Use
-    ``SecretStr | None = None`` for a secret: it is then kept out of every log and error.
+    ``SecretStr | None = None`` for a secret: it is then kept out of every log and error, and
+    ``Texts`` (from ``..lists``) for a list, which may then be plain text or JSON.
     """

@@ -166,12 +166,14 @@ class _Ends:
         last: its last record. None: not a genuine one.
         torn: what follows the last newline: half a record, left by a crash.
         unfinished: the last record is whole except for its newline.
+        digest: which hash the file has, as its first record says, genuine or not; None: unknown.
     """
 
     header: Record | None
     last: Record | None
     torn: bytes
     unfinished: bool
+    digest: object
 
 
 def _read_ends(fd: int, key: bytes | None) -> _Ends:
@@ -180,12 +182,15 @@ def _read_ends(fd: int, key: bytes | None) -> _Ends:
         return record if record is not None and record.genuine else None
 
     first, _, _ = _read(fd, 0).partition(b"\n")
+    header = parse(first, key)
+    digest = header.fields.get("digest") if header is not None else None
     size = os.fstat(fd).st_size
     complete, _, torn = _read(fd, max(0, size - 2 * MAX_LINE)).rpartition(b"\n")
     whole = genuine(torn)
     if whole is not None:
-        return _Ends(genuine(first), whole, b"", unfinished=True)
-    return _Ends(genuine(first), genuine(complete.rpartition(b"\n")[2]), torn, unfinished=False)
+        return _Ends(genuine(first), whole, b"", unfinished=True, digest=digest)
+    last = genuine(complete.rpartition(b"\n")[2])
+    return _Ends(genuine(first), last, torn, unfinished=False, digest=digest)
 
 
 def _read(fd: int, start: int) -> bytes:
@@ -448,6 +453,9 @@ class AuditLog:
 
     def _resume(self, folder: _Folder, ends: _Ends) -> None:
         """Go on in the file that an earlier process has left."""
+        if ends.digest not in (None, digest_name(self._key)):
+            how = "with a key" if self._key is None else "without a key"
+            raise OSError(f"it was written {how}; move it away, or name another file")
         self._take_over(ends, self._generation)
         if ends.last is None:
             log.error("audit log: %s does not end with a genuine record", self._lane.current)

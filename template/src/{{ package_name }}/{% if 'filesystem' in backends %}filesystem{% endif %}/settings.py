@@ -57,8 +57,8 @@ def _check_pattern(value: str) -> str:
 
 def _check_extension(value: str) -> str:
     name = value.strip().lower().removeprefix(".")
-    if not name or "/" in name or "\0" in name:
-        raise ValueError('write an extension, such as ".md"')
+    if not name or set(name) & set("/\0,;*? "):
+        raise ValueError('write one extension, such as ".md", or a list as JSON')
     return f".{name}"
 
 
