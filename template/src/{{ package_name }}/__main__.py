@@ -62,16 +62,15 @@ def serve(settings: Settings) -> int:
     gc.disable()
     from .server import build, confine
 
-    run = transport(settings)
-    built = build(settings)
-    try:
+    with contextlib.ExitStack() as opened:
+        run = transport(settings, opened)
+        built = build(settings)
+        opened.callback(built.close)
         confine(settings, built)
         raise_open_files()
         gc.freeze()
         gc.enable()
         run(built.server)
-    finally:
-        built.close()
     return 0
 
 
@@ -88,8 +87,8 @@ def raise_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def transport(settings: Settings) -> Callable[..., None]:
-    """Return what runs a server on the transport that is set.
+def transport(settings: Settings, opened: contextlib.ExitStack) -> Callable[..., None]:
+    """Return what runs a server on the transport that is set; ``opened`` closes what it needs.
 
     To be called before the process is confined: afterwards Python could not keep the bytecode of
     what it imports, and would compile it again at every start.
@@ -98,7 +97,7 @@ def transport(settings: Settings) -> Callable[..., None]:
         from . import http
 
         # Before anything is opened: a port that is taken is a frequent mistake.
-        listener = http.listen(settings.host, settings.port)
+        listener = opened.enter_context(http.listen(settings.host, settings.port))
         return partial(http.run, listener=listener, max_body_bytes=settings.max_message_bytes)
     from . import stdio
 

@@ -319,7 +319,10 @@ def _check_secrets_dir() -> None:
         return
     if not Path(named).is_dir():
         raise ConfigError(f"{SECRETS_DIR}: no such folder")
-    ours = [each for each in Path(named).iterdir() if each.name.upper().startswith(PREFIX)]
+    try:
+        ours = [each for each in Path(named).iterdir() if each.name.upper().startswith(PREFIX)]
+    except OSError:
+        raise ConfigError(f"{SECRETS_DIR}: the folder cannot be read by this account") from None
     # Files of secrets are often named in small letters.
     names = [entry.name.upper() for entry in ours]
     _refuse_unknown(names)

@@ -74,7 +74,7 @@ from .faults import (
 )
 from .limits import Buckets, InFlight, excess
 from .policy import Policy
-from .redact import MAX_LIMITED, MAX_REFUSED, Redactor
+from .redact import MAX_LIMITED, MAX_RECORDED, MAX_REFUSED, Redactor
 from .settings import GuardSettings
 
 log = logging.getLogger(__name__)
@@ -515,9 +515,8 @@ class GuardedServer(MCPServer[None]):
         # All that is unknown shares one bucket: names that do not exist are endless. Only what
         # has a token is looked at whole, or calls too many would cost as much as others.
         wait = self._buckets.take((call.caller, call.method, call.name) if known else call.caller)
-        arguments = _arguments(call.method, params)
         if wait:
-            call.arguments, _ = self._redactor.arguments(arguments, MAX_LIMITED)
+            self._write_down(call, params, MAX_LIMITED)
             raise _Stop(
                 "refused",
                 f"rate_limited: at most {guard.rate:g} calls a second;"
@@ -525,11 +524,10 @@ class GuardedServer(MCPServer[None]):
                 _NOT_NOW,
             )
         if refusal is not None:
-            call.arguments, _ = self._redactor.arguments(arguments, MAX_REFUSED)
+            self._write_down(call, params, MAX_REFUSED)
             raise refusal
-        call.arguments, fits = self._redactor.arguments(arguments)
-        if not fits:
-            call.arguments, _ = self._redactor.arguments(arguments, MAX_REFUSED)
+        if not self._write_down(call, params, MAX_RECORDED):
+            self._write_down(call, params, MAX_REFUSED)
             raise _Stop(
                 "refused",
                 "too_large: the arguments do not fit into a record of the audit log; send fewer"
@@ -542,6 +540,14 @@ class GuardedServer(MCPServer[None]):
                 f"busy: {guard.max_in_flight} calls are running; wait for one to finish",
                 _NOT_NOW,
             )
+
+    def _write_down(self, call: _Call, params: Mapping[str, Any], budget: int) -> bool:
+        """Fill in what the audit log is to hold of the arguments. False: not all of them fit."""
+        if self.audit is None:
+            return True
+        arguments = _arguments(call.method, params)
+        call.arguments, fits = self._redactor.arguments(arguments, budget)
+        return fits
 
     def _resolve(self, call: _Call, params: dict[str, Any]) -> tuple[_Stop | None, bool]:
         """Find what the request is about; fills in the name of the call.
