@@ -47,7 +47,7 @@ def environment(home: str, env: Mapping[str, str] | None = None) -> dict[str, st
 
 def command(*args: str | Path, probe: bool = False) -> list[str]:
     """Return the command line that starts the server, or the one with the tools of probe.py."""
-    start = [str(ROOT / "tests" / "probe.py")] if probe else ["-m", PACKAGE]
+    start = [str(ROOT / "tests" / "probe.py")] if probe else ["-P", "-m", PACKAGE]
     return [sys.executable, *start, *map(str, args)]
 
 

@@ -125,6 +125,7 @@ def test_the_snippet_for_http_names_the_address(tmp_path: Path, client: str, key
         COMMAND: {"type": "http", "url": "http://127.0.0.1:8123/mcp"}
     }
     assert run(*flags, "claude-desktop", home=tmp_path).returncode == 1
+    assert run("--transport", "http", "--port", "0", *flags[-1:], client, home=tmp_path).returncode
 
 
 def test_no_snippet_is_printed_for_a_server_that_would_not_start(tmp_path: Path) -> None:
@@ -175,6 +176,14 @@ def test_the_snippet_takes_a_section_apart(tmp_path: Path) -> None:
         var("LANDLOCK_PATHS"): json.dumps([f"{tmp_path}/work:rw"]),
     }
     assert "a key of this test" not in done.stdout + done.stderr
+
+
+def test_the_snippet_keeps_the_place_of_the_audit_log(tmp_path: Path) -> None:
+    """A client does not pass the environment on that the default follows from."""
+    env = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    done = run("--print-config", "cursor", home=tmp_path, env=env)
+    kept = json.loads(done.stdout)["mcpServers"][COMMAND]["env"]
+    assert kept[var("AUDIT__PATH")] == str(tmp_path / "state" / COMMAND / "audit.jsonl")
 
 
 def test_a_setting_of_your_own_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -364,7 +364,7 @@ def test_where_settings_are_is_not_a_setting_of_a_file(tmp_path: Path, name: str
     assert var(name) in done.stderr
 
 
-@pytest.mark.parametrize("problem", ["folder", "dangling", "twice"])
+@pytest.mark.parametrize("problem", ["folder", "dangling", "twice", "binary", "large"])
 def test_a_secret_file_that_would_be_left_out_stops_the_start(tmp_path: Path, problem: str) -> None:
     """A server without the key that its operator believes in must not start."""
     folder = tmp_path / "secrets"
@@ -374,6 +374,10 @@ def test_a_secret_file_that_would_be_left_out_stops_the_start(tmp_path: Path, pr
         secret.mkdir()
     elif problem == "dangling":
         secret.symlink_to("nowhere")
+    elif problem == "binary":
+        secret.write_bytes(b"\xff" * 32)
+    elif problem == "large":
+        secret.write_text("x" * 70_000, encoding="utf-8")
     else:
         secret.write_text("a key of this test", encoding="utf-8")
         (folder / var("AUDIT__KEY").lower()).write_text("another key of it", encoding="utf-8")
@@ -381,6 +385,23 @@ def test_a_secret_file_that_would_be_left_out_stops_the_start(tmp_path: Path, pr
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert var("AUDIT__KEY") in done.stderr.upper()
+
+
+def test_secret_files_as_kubernetes_mounts_them(tmp_path: Path) -> None:
+    """Links through a folder of a version count, other files and folders there do not."""
+    folder = tmp_path / "secrets"
+    version = folder / "..2026_11_24"
+    version.mkdir(parents=True)
+    (version / var("AUDIT__KEY").lower()).write_text("a key of this test\n", encoding="utf-8")
+    (folder / "..data").symlink_to(version.name)
+    (folder / var("AUDIT__KEY").lower()).symlink_to(f"..data/{var('AUDIT__KEY').lower()}")
+    (folder / "tls.der").write_bytes(b"\xff" * 100_000)
+    log = tmp_path / "log" / "audit.jsonl"
+    env = {var("SECRETS_DIR"): str(folder), var("AUDIT__PATH"): str(log)}
+    assert run(home=tmp_path, env=env).returncode == 0
+    key = tmp_path / "key"
+    key.write_text("a key of this test", encoding="utf-8")
+    assert run("audit", "verify", log, "--key-file", key, home=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize(

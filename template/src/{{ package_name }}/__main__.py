@@ -53,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return check(settings) if options.check else serve(settings)
     except ConfigError as error:
         print(f"{COMMAND}: {error}", file=sys.stderr)
-        return 1
+    except PermissionError as error:
+        print(f"{COMMAND}: {error.filename}: cannot be reached by this account", file=sys.stderr)
+    return 1
 
 
 def serve(settings: Settings) -> int:
@@ -193,6 +195,8 @@ def snippet(client: str, settings: Settings) -> str:
     if settings.transport == "http":
         if client == "claude-desktop":
             raise ConfigError(f"{PREFIX}TRANSPORT: Claude Desktop starts servers over stdio only")
+        if not settings.port:
+            raise ConfigError(f"{PREFIX}PORT: choose a port; with 0 it is another one each time")
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         kind, entry = "http", {"url": f"http://{host}:{settings.port}/mcp"}
     if client in ("vscode", "claude-code"):
@@ -215,6 +219,8 @@ def launch(settings: Settings) -> dict[str, Any]:
     for name in (ENV_FILE, SECRETS_DIR):
         if os.environ.get(name):
             kept[name] = str(Path(os.environ[name]).absolute())
+    if os.environ.get("XDG_STATE_HOME") and (log := audit_file(settings.audit)):
+        kept.setdefault(f"{PREFIX}AUDIT__PATH", str(log))
     entry: dict[str, Any] = {"command": command[0], "args": [*command[1:], *map(absolute, folders)]}
     return {**entry, "env": kept} if kept else entry
 
@@ -282,7 +288,4 @@ def default_of(field: Any) -> str:
 
 
 if __name__ == "__main__":
-    # `python -m` has put the current folder first, and a client may be able to write there.
-    if not sys.flags.safe_path:
-        del sys.path[0]
     sys.exit(main())

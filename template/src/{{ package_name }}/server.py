@@ -23,7 +23,6 @@ from .backends import registrars
 from .custom.tools import register as register_custom
 from .errors import ConfigError
 from .guard import GuardedServer
-from .guard.audit import probe
 from .guard.redact import RedactingFilter, Redactor
 from .prefix import COMMAND, PACKAGE, PREFIX
 from .settings import Settings, audit_file, default_audit_log, secrets
@@ -100,8 +99,8 @@ def build(settings: Settings, *, recording: bool = True) -> Built:
         # Last, so that a setting which is refused leaves no file behind.
         if recording:
             server.audit = settings.audit.open(default_audit_log())
-        elif file := audit_file(settings.audit):
-            probe(file)
+        else:
+            settings.audit.probe(default_audit_log())
     except BaseException:
         Built(server, tuple(opened)).close()
         raise

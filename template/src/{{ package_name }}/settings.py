@@ -11,7 +11,7 @@ import json
 import os
 import site
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import (
@@ -36,7 +36,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
-    NestedSecretsSettingsSource,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -52,6 +52,7 @@ from .prefix import COMMAND, PREFIX
 # Where to look for settings is not itself a setting: it is read before they are.
 ENV_FILE = f"{PREFIX}ENV_FILE"
 SECRETS_DIR = f"{PREFIX}SECRETS_DIR"
+_MAX_SECRET = 64 * 1024  # bytes
 
 
 class Settings(BackendSettings, BaseSettings):
@@ -120,12 +121,14 @@ class Settings(BackendSettings, BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read the environment, then ``.env``, then one file for each secret."""
-        sources = (init_settings, env_settings, dotenv_settings)
-        if not os.environ.get(SECRETS_DIR):
-            return sources
-        return *sources, NestedSecretsSettingsSource(
-            file_secret_settings, secrets_dir=os.environ[SECRETS_DIR]
-        )
+        return init_settings, env_settings, dotenv_settings, SecretFiles(settings_cls)
+
+
+class SecretFiles(EnvSettingsSource):
+    """One file for each secret, in the folder of SECRETS_DIR, named like its variable."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in _secret_files().items()}
 
 
 def load() -> Settings:
@@ -136,7 +139,6 @@ def load() -> Settings:
     """
     env_file = _env_file()
     _refuse_unknown(os.environ, {ENV_FILE, SECRETS_DIR})
-    _check_secrets_dir()
     try:
         if env_file:
             _refuse_unknown(_names_in(env_file))
@@ -194,7 +196,7 @@ def private_places(settings: Settings) -> list[tuple[Path, bool]]:
     if site.ENABLE_USER_SITE:  # need not exist yet
         whole.append(Path(site.getusersitepackages()))
     # Other folders in these may be served.
-    parts = [Path(sys.base_prefix)]
+    parts = [Path(sys.base_prefix), default_audit_log().parent]
     if project := _project():
         parts.append(project)
     if file := audit_file(settings.audit):
@@ -313,24 +315,36 @@ def _names_in(env_file: Path) -> dict[str, str | None]:
     return names
 
 
-def _check_secrets_dir() -> None:
+def _secret_files() -> dict[str, str]:
+    """Return what the files of SECRETS_DIR hold, by variable. Files of others are left alone.
+
+    Raises:
+        ConfigError: the folder or a file of ours cannot be read, or its name is no setting's.
+    """
     named = os.environ.get(SECRETS_DIR)
     if not named:
-        return
+        return {}
     if not Path(named).is_dir():
         raise ConfigError(f"{SECRETS_DIR}: no such folder")
-    try:
-        ours = [each for each in Path(named).iterdir() if each.name.upper().startswith(PREFIX)]
-    except OSError:
-        raise ConfigError(f"{SECRETS_DIR}: the folder cannot be read by this account") from None
-    # Files of secrets are often named in small letters.
-    names = [entry.name.upper() for entry in ours]
-    _refuse_unknown(names)
-    for entry in ours:
-        if names.count(entry.name.upper()) > 1:
+    found: dict[str, str] = {}
+    for entry in sorted(Path(named).iterdir()):
+        variable = entry.name.upper()  # such files are often named in small letters
+        if not variable.startswith(PREFIX):
+            continue
+        _refuse_unknown([variable])
+        if variable in found:
             raise ConfigError(f"{SECRETS_DIR}: {entry.name} is there twice; keep one spelling")
         if not entry.is_file():
             raise ConfigError(f"{SECRETS_DIR}: {entry.name} is not a file")
+        with entry.open("rb") as file:
+            content = file.read(_MAX_SECRET + 1)
+        try:
+            found[variable] = content.decode().strip()
+        except UnicodeDecodeError:
+            raise ConfigError(f"{SECRETS_DIR}: {entry.name} is not UTF-8 text") from None
+        if len(content) > _MAX_SECRET:
+            raise ConfigError(f"{SECRETS_DIR}: {entry.name} is larger than {_MAX_SECRET} bytes")
+    return found
 
 
 def _refuse_unknown(names: Iterable[str], besides: Collection[str] = ()) -> None:

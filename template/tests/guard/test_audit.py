@@ -432,6 +432,35 @@ def test_a_header_that_claims_anything_ends_in_time(log: Log) -> None:
     assert log.findings()
 
 
+def test_a_header_that_was_torn_is_begun_anew(log: Log) -> None:
+    """A crash in the first record of all leaves nothing to go on from, and nothing is wrong."""
+    log.fill(3)
+    header = log.lines()[0]
+    for size in (1, 5, 40, len(header) - 1):
+        log.path.write_bytes(header[:size])
+        log.fill(3)
+        assert not log.findings()
+    log.path.write_bytes(b"not a header")
+    log.fill(3)
+    assert any("unreadable" in finding for finding in log.findings())
+
+
+@posix
+def test_a_torn_record_is_explained_or_left(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk is too full to explain it, it still can be explained later."""
+    log.fill(3)
+    with log.path.open("ab") as file:
+        file.write(b'{"seq":9,"ti')
+    torn = log.path.read_bytes()
+    monkeypatch.setattr(os, "write", lambda fd, data: 0)
+    with pytest.raises(module("errors").ConfigError):
+        log.open()
+    monkeypatch.undo()
+    assert log.path.read_bytes() == torn
+    log.fill(1)
+    assert not log.findings()
+
+
 @pytest.mark.parametrize(("first", "then"), [(None, KEY), (KEY, None)])
 def test_a_key_does_not_begin_in_the_midst_of_a_log(
     log: Log, first: bytes | None, then: bytes | None
@@ -444,6 +473,12 @@ def test_a_key_does_not_begin_in_the_midst_of_a_log(
     assert str(raised.value).startswith(var("AUDIT__PATH"))
     assert log.path.read_bytes() == before
     assert not log.findings(first)
+    with pytest.raises(module("errors").ConfigError, match="move it away"):
+        module("guard.audit").probe(log.path, then)
+    module("guard.audit").probe(log.path, first)
+    log.path.rename(log.path.with_name("audit.000001.jsonl"))
+    with pytest.raises(module("errors").ConfigError, match="move it away"):
+        log.open(key=then)
 
 
 def test_an_end_that_is_not_genuine_is_not_built_upon(log: Log) -> None:

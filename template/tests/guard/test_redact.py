@@ -168,6 +168,23 @@ def test_what_does_not_fit_into_a_record_is_known(arguments: dict[str, Any]) -> 
     assert len(json.dumps(written)) < 600_000
 
 
+def test_a_secret_in_the_log_may_look_like_a_path() -> None:
+    """Only arguments have something to hide: of them it is shown where a path goes up again."""
+    for text in ("password=/../hunter2", "postgres://u:pa/../hunter2@h"):
+        assert "hunter2" not in redactor().text(text)
+
+
+@pytest.mark.promise("GEN-5")
+def test_no_argument_is_costly_to_search() -> None:
+    """A call of the most that fits costs the event loop a fraction of a second at worst."""
+    for text in ("://:", "://a:", "token=", "bearer ", 'password="', "-----BEGIN PRIVATE KEY-----",
+                 "/../", "eyJ", "sk-", "pass: '", "token:token:"):  # fmt: skip
+        paths = [(text * 4096)[:4096]] * 100
+        started = time.process_time()
+        redactor(OWN).arguments({"paths": paths})
+        assert time.process_time() - started < 1, text
+
+
 @pytest.mark.promise("GEN-3")
 @pytest.mark.parametrize(
     "path",

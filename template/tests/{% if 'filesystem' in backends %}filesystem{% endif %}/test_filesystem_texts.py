@@ -306,6 +306,9 @@ def test_regular_expressions() -> None:
     assert time.monotonic() - started < 2
     # A match is in one line, wherever the blocks end in which a file is searched.
     assert places(b"a\nb\n", r"a\s*b|a[^x]b", regex=True) == []
+    assert places(b"a\n", "^$", regex=True) == places(b"a", "^$", regex=True) == []
+    assert places(b"a\n\n", "^$", regex=True) == [(2, 1)]
+    assert places(b"a", "$", regex=True) == [(1, 2)]
     block = b"y" * 100 + b"\n"
     data = block * 10_000 + b"ab\n" + block * 3_000 + b"xab"
     assert places(data, "^ab$|xab$", regex=True) == [(10_001, 1), (13_002, 1)]

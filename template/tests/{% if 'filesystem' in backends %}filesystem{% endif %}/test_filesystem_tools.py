@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -869,22 +870,75 @@ def test_what_python_may_import_is_out_of_reach(tmp_path: Path) -> None:
 
 @pytest.mark.promise("FS-1")
 async def test_nothing_is_imported_from_where_the_server_is_started(tmp_path: Path) -> None:
-    """`python -m` searches the current folder first, which may be a folder that is served."""
-    module_of_nobody = tmp_path / "re2.py"
-    module_of_nobody.write_text("raise SystemExit('imported')", encoding="utf-8")
+    """`python -m` searches the current folder first: then that is not served, with `-P` it is."""
+    (tmp_path / "re2.py").write_text("raise SystemExit('imported')", encoding="utf-8")
     (tmp_path / "a.txt").write_text("a", encoding="utf-8")
-    started = StdioServerParameters(
-        command=sys.executable,
-        args=["-m", PACKAGE, str(tmp_path)],
-        env=environment(str(tmp_path)),
-        cwd=tmp_path,
-    )
+    env = environment(str(tmp_path))
+    started = {"command": sys.executable, "env": env, "cwd": tmp_path}
+    plain = [sys.executable, "-m", PACKAGE, "--check", str(tmp_path)]
+    done = await anyio.run_process(plain, env=env, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    safe = StdioServerParameters(**started, args=["-P", "-m", PACKAGE, str(tmp_path)])
     with anyio.fail_after(20):
-        async with Client(stdio_client(started)) as client:
+        async with Client(stdio_client(safe)) as client:
             arguments = {"path": ".", "pattern": "a", "regex": True, "glob": "*.txt"}
             answer = await client.call_tool("search_content", arguments)
-    assert "imported" not in text_of(answer)
-    assert "internal error" not in text_of(answer)
+    assert text_of(answer) == f"{tmp_path}/a.txt:1:1: a" or "google-re2" in text_of(answer)
+
+
+@pytest.mark.promise("GEN-4", "FS-1")
+@pytest.mark.parametrize("name", ["Acme Inc.", "a ", "!!c", "\u200b", "*", "{a,b}", "A\u0308"])
+async def test_files_of_the_server_are_out_of_reach_whatever_their_folder_is_called(
+    tmp_path: Path, name: str
+) -> None:
+    """Neither they nor the folders above them are read, moved or deleted."""
+    served = tmp_path / "served"
+    (served / name / "conf").mkdir(parents=True)
+    (served / name / "conf" / "env").write_text(f"{var('LOG_LEVEL')}=ERROR\n", encoding="utf-8")
+    env = {var("READ_ONLY"): "false", var("ENV_FILE"): str(served / name / "conf" / "env")}
+    async with serve(served, env=env) as client:
+        for path in (f"{name}/conf/env", f"{name}/conf", name):
+            moved = {"source": path, "destination": "moved"}
+            assert not await works(client, "move_file", moved)
+            assert not await works(client, "delete_file", {"path": path, "recursive": True})
+        assert not await works(client, "read_text_file", {"path": f"{name}/conf/env"})
+        assert await works(client, "write_file", {"path": f"{name}/b.txt", "content": "x"})
+    assert (served / name / "conf" / "env").read_text(encoding="utf-8")
+
+
+@pytest.mark.promise("FS-1")
+def test_a_folder_is_known_by_more_than_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bind mount, and a file system that ignores case, show a folder under another name."""
+    filesystem = module("filesystem")
+    (tmp_path / "a" / "conf").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    same = {tmp_path / "a", tmp_path / "b"}
+    monkeypatch.setattr(filesystem, "_same", lambda one, other: {one, other} == same)
+    place = [(tmp_path / "a" / "conf", False)]
+    assert filesystem.hidden([str(tmp_path / "b")], place) == ["/conf"]
+    monkeypatch.undo()
+    assert filesystem.hidden([str(tmp_path / "b")], place) == []
+    assert filesystem._same(tmp_path / "a", tmp_path / "b" / ".." / "a")
+
+
+def test_a_place_that_cannot_be_served_is_told_in_one_line(tmp_path: Path) -> None:
+    """A link in a circle, and files of the server too deep below a folder."""
+    (tmp_path / "loop").symlink_to("loop")
+    deep = tmp_path.joinpath(*["d" * 200] * 6)
+    deep.mkdir(parents=True)
+    for arguments, env in (
+        ([tmp_path / "loop"], {}),
+        ([tmp_path], {var("AUDIT__PATH"): str(deep / "audit.jsonl")}),
+    ):
+        done = subprocess.run(
+            command("--check", *arguments), env=environment(str(tmp_path), env), text=True,
+            capture_output=True, check=False, timeout=20,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.promise("GEN-4", "FS-1")

@@ -40,6 +40,7 @@ else:
 log = logging.getLogger(__name__)
 
 _MAX_LANES = 64
+_BEGIN = b'{"seq":'  # of every record
 # Seconds between two looks at the file on the path; each costs as much as writing a record.
 _CHECK_EVERY = 0.1
 _HEAD_EVERY = 1000
@@ -167,6 +168,7 @@ class _Ends:
         torn: what follows the last newline: half a record, left by a crash.
         unfinished: the last record is whole except for its newline.
         digest: which hash the file has, as its first record says, genuine or not; None: unknown.
+        only_torn: there is nothing but the beginning of a first record.
     """
 
     header: Record | None
@@ -174,6 +176,13 @@ class _Ends:
     torn: bytes
     unfinished: bool
     digest: object
+    only_torn: bool = False
+
+
+def _check_key(ends: _Ends, key: bytes | None) -> None:
+    if ends.digest not in (None, digest_name(key)):
+        how = "with a key" if key is None else "without a key"
+        raise OSError(f"it was written {how}; move it away, or name another file")
 
 
 def _read_ends(fd: int, key: bytes | None) -> _Ends:
@@ -190,7 +199,8 @@ def _read_ends(fd: int, key: bytes | None) -> _Ends:
     if whole is not None:
         return _Ends(genuine(first), whole, b"", unfinished=True, digest=digest)
     last = genuine(complete.rpartition(b"\n")[2])
-    return _Ends(genuine(first), last, torn, unfinished=False, digest=digest)
+    only_torn = 0 < size == len(torn) and _BEGIN.startswith(torn[: len(_BEGIN)])
+    return _Ends(genuine(first), last, torn, False, digest, only_torn)
 
 
 def _read(fd: int, start: int) -> bytes:
@@ -204,8 +214,8 @@ def _read(fd: int, start: int) -> bytes:
     return b"".join(chunks)
 
 
-def probe(path: Path) -> None:
-    """Find out whether a log could be opened, and leave no trace.
+def probe(path: Path, key: bytes | None) -> None:
+    """Find out whether a log could be opened with this key, and leave no trace.
 
     Raises:
         ConfigError: the file or its folder could not be used.
@@ -219,8 +229,11 @@ def probe(path: Path) -> None:
             folder = _Folder(place)
             try:
                 if folder.stat(lane.current) is not None:
-                    flags = os.O_RDWR | os.O_APPEND
-                    os.close(folder.open(lane.current, flags, make_private=False))
+                    fd = folder.open(lane.current, os.O_RDWR | os.O_APPEND, make_private=False)
+                    try:
+                        _check_key(_read_ends(fd, key), key)
+                    finally:
+                        os.close(fd)
             finally:
                 folder.close()
     except OSError as exc:
@@ -335,11 +348,11 @@ class AuditLog:
         self.tell_head()
         self._release()
 
-    def _append(self, record: Mapping[str, object]) -> None:
+    def _append(self, record: Mapping[str, object], before: bytes = b"") -> None:
         stamp = datetime.now(UTC).isoformat(timespec="microseconds")
         seq = self._seq + 1
         line, head = seal({"seq": seq, "time": stamp, **record, "prev": self._head}, self._key)
-        self._put(line)
+        self._put(before + line)
         self._seq, self._head = seq, head
         if self._fsync and self._folder is not None:
             os.fsync(self._fd)
@@ -443,7 +456,9 @@ class AuditLog:
         elif newest:
             archive = folder.open(self._lane.archive(newest), os.O_RDONLY)
             try:
-                self._take_over(_read_ends(archive, self._key), self._generation)
+                ends = _read_ends(archive, self._key)
+                _check_key(ends, self._key)
+                self._take_over(ends, self._generation)
             finally:
                 os.close(archive)
         try:
@@ -453,20 +468,26 @@ class AuditLog:
 
     def _resume(self, folder: _Folder, ends: _Ends) -> None:
         """Go on in the file that an earlier process has left."""
-        if ends.digest not in (None, digest_name(self._key)):
-            how = "with a key" if self._key is None else "without a key"
-            raise OSError(f"it was written {how}; move it away, or name another file")
+        _check_key(ends, self._key)
         self._take_over(ends, self._generation)
+        if ends.only_torn:
+            # Not even its header was written whole: there is nothing to go on from.
+            log.warning("audit log: the header of %s was torn", self._lane.current)
+            os.ftruncate(self._fd, 0)
+            self._size = 0
+            return
         if ends.last is None:
             log.error("audit log: %s does not end with a genuine record", self._lane.current)
             self._renew(folder, "unreadable")
             return
-        if ends.torn or ends.unfinished:
-            self._put(b"\n")
         if ends.torn:
             log.warning("audit log: the last record of %s was torn", self._lane.current)
             digest = hashlib.sha256(ends.torn).hexdigest()
-            self._append({"event": "log.torn", "bytes": len(ends.torn), "sha256": digest})
+            torn = {"event": "log.torn", "bytes": len(ends.torn), "sha256": digest}
+            # In one step with the newline that ends what was torn, or it would stay unexplained.
+            self._append(torn, before=b"\n")
+        elif ends.unfinished:
+            self._put(b"\n")
 
     def _take_over(self, ends: _Ends, generation: int) -> None:
         """Take over the chain as a file leaves it."""

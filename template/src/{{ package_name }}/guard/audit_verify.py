@@ -117,7 +117,12 @@ class _Chain:
         self._unexplained(path)
         self._end_of_edited(path)
         if not number:
-            self._find(path, 0, "the file is empty: its records were removed")
+            self._find(
+                path,
+                0,
+                "the file is empty: its records were removed, or the server was"
+                " killed as it began it (start it once more)",
+            )
 
     def _find(self, path: Path, line: int, text: str, *, harmless: bool = False) -> None:
         self._report.add(Finding(path.name, line, text, harmless))

@@ -27,25 +27,33 @@ _NAME = (
 )
 _SECRET_NAME = re.compile(rf"(?i){_NAME}|(?:^|[\W_])(?:auth|pass|pin|otp|totp|jwt|sas|bearer)$")
 
-# Every repetition is bounded or runs over a class that its successor is not in, so that the
-# time for one text grows with its length and never with the square of it.
-# Where a path goes up again no secret goes on: otherwise a call could hide what it is about.
-_ON = r"(?!/\.\.?(?:/|$))"
-_SECRET_TEXT = re.compile(
-    rf"(?i:\b(?P<scheme>bearer|basic)\s{{1,4}}(?:{_ON}[\w\-.~+/]){{6,}}=*)"
-    rf"|(?i:(?P<field>(?:{_NAME})[\w-]{{0,32}}[\"']?\s{{0,4}}[:=]\s{{0,4}})"
-    r"(?:(?:bearer|basic|digest|token)\s)?"
-    rf"(?:\"(?:{_ON}[^\"\n]){{1,512}}\"?|'(?:{_ON}[^'\n]){{1,512}}'?"
-    rf"|(?:{_ON}[^\s\"'&;,}}\])]){{1,512}}))"
-    rf"|(?P<url>://)(?:[^\s/?#@]{{1,512}}|[^\s/?#@:]{{0,128}}:(?:{_ON}[^\s@]){{1,512}})@"
-    rf"|-----BEGIN [A-Z0-9 ]{{0,40}}PRIVATE KEY-----(?:(?!-----END){_ON}[\s\S])*"
-    r"(?:-----END[A-Z0-9 ]*-*)?"
-    r"|\beyJ[\w-]{8,}(?:\.[\w-]*){0,4}"
-    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}"
-    r"|\b(?:sk|pk|rk)[-_][\w-]{16,}"
-    r"|\b(?:gh[pousr]_|github_pat_|glpat-|npm_|xox[abeprs]-|hf_|pypi-)[\w-]{16,}"
-    r"|\bAIza[\w-]{30,}"
-)
+
+def _credentials(on: str) -> re.Pattern[str]:
+    """What looks like a credential; ``on`` says what must not follow for one to go on.
+
+    Every repetition is bounded or runs over what its successor is not in, so that the time for
+    one text grows with its length and never with the square of it.
+    """
+    return re.compile(
+        rf"(?i:\b(?P<scheme>bearer|basic)\s{{1,4}}(?:{on}[\w\-.~+/]){{6,}}=*)"
+        rf"|(?i:(?P<field>(?:{_NAME})[\w-]{{0,32}}[\"']?\s{{0,4}}[:=]\s{{0,4}})"
+        r"(?:(?:bearer|basic|digest|token)\s)?"
+        rf"(?:\"(?:{on}[^\"\n]){{1,512}}\"?|'(?:{on}[^'\n]){{1,512}}'?"
+        rf"|(?:{on}[^\s\"'&;,}}\])]){{1,512}}))"
+        rf"|(?P<url>://)(?:[^\s/?#@]{{1,512}}|[^\s/?#@:]{{0,128}}:(?:(?!://){on}[^\s@]){{1,512}})@"
+        rf"|-----BEGIN [A-Z0-9 ]{{0,40}}PRIVATE KEY-----(?:(?!-----END){on}[\s\S])*"
+        r"(?:-----END[A-Z0-9 ]*-*)?"
+        r"|\beyJ[\w-]{8,}(?:\.[\w-]*){0,4}"
+        r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}"
+        r"|\b(?:sk|pk|rk)[-_][\w-]{16,}"
+        r"|\b(?:gh[pousr]_|github_pat_|glpat-|npm_|xox[abeprs]-|hf_|pypi-)[\w-]{16,}"
+        r"|\bAIza[\w-]{30,}"
+    )
+
+
+_IN_TEXT = _credentials("")
+# In an argument none goes on where a path goes up again, or a call could hide what it is about.
+_IN_ARGUMENT = _credentials(r"(?!/\.\.?(?:/|$))")
 
 # Bytes that one audit record may hold of a call's arguments; an item costs some as well. What does
 # not fit is not run (see `Redactor.arguments`): no caller may push its own target out of the log.
@@ -113,9 +121,11 @@ class Redactor:
         """The text without this server's own secrets."""
         return text if self._known is None else self._known.sub(HIDDEN, text)
 
-    def text(self, text: str, limit: int = _MAX_TEXT) -> str:
+    def text(
+        self, text: str, limit: int = _MAX_TEXT, credentials: re.Pattern[str] = _IN_TEXT
+    ) -> str:
         """The text without anything that looks like a secret, cut to ``limit`` characters."""
-        cut = _SECRET_TEXT.sub(_replacement, self.own(text[: limit + _LOOK_AHEAD]))
+        cut = credentials.sub(_replacement, self.own(text[: limit + _LOOK_AHEAD]))
         return cut if len(text) <= limit and len(cut) <= limit else f"{cut[:limit]}…"
 
     def arguments(self, value: object, budget: int = MAX_RECORDED) -> tuple[object, bool]:
@@ -161,7 +171,7 @@ class Redactor:
 
     def _copy_text(self, value: str, whole: int, left: list[int]) -> str:
         limit = whole if len(value) <= whole else _MAX_TEXT
-        written = self.text(value, limit)
+        written = self.text(value, limit, _IN_ARGUMENT)
         # What it takes in the record, escapes included; to search it costs as well.
         left[0] -= max(len(json.dumps(written)), min(len(value), limit + _LOOK_AHEAD))
         return written

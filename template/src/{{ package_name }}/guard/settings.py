@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from ..lists import as_list, as_table
-from .audit import AuditLog
+from .audit import AuditLog, probe
 
 _MIB = 1024 * 1024
 
@@ -127,9 +127,24 @@ class AuditSettings(BaseModel):
             return None
         return AuditLog.open(
             self.file(default) or "-",
-            key=self.key.get_secret_value().encode() if self.key is not None else None,
+            key=self._key(),
             max_bytes=self.max_bytes,
             keep=self.keep,
             fsync=self.fsync,
             fail_closed=self.on_failure == "refuse",
         )
+
+    def probe(self, default: Path) -> None:
+        """Find out whether `open` would succeed, and leave no trace.
+
+        Args:
+            default: as for `file`.
+
+        Raises:
+            ConfigError: the file or its folder cannot be used.
+        """
+        if file := self.file(default):
+            probe(file, self._key())
+
+    def _key(self) -> bytes | None:
+        return self.key.get_secret_value().encode() if self.key is not None else None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ..prefix import PREFIX
+from .match import MAX_PATTERN_CHARS
 
 if TYPE_CHECKING:
     from ..backend import Registered
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 __all__ = ["register"]
+
+_SETTING = f"{PREFIX}FILESYSTEM__ALLOWED_PATHS"
 
 
 def register(server: GuardedServer, settings: Settings) -> Registered:
@@ -62,16 +66,43 @@ def hidden(folders: Sequence[str], private: Iterable[tuple[Path, bool]]) -> list
     Raises:
         ConfigError: a folder is one of those places, or lies in one that is all the server's.
     """
+    roots = [(folder, Path(os.path.realpath(folder))) for folder in folders]
     hide: set[Path] = set()
     for place, whole in private:
-        for folder in folders:
-            root = Path(folder).resolve()
-            if root == place or (whole and root.is_relative_to(place)):
+        for folder, root in roots:
+            below = _below(root, place)
+            if below == Path() or (whole and _below(place, root) is not None):
                 raise ConfigError(
-                    f"{PREFIX}FILESYSTEM__ALLOWED_PATHS: {folder} holds files of the server itself "
-                    "(its audit log, secrets, settings or code); name another folder, or move them"
+                    f"{_SETTING}: {folder} holds files of the server itself (its audit log, "
+                    "secrets, settings or code; with python -m all of where it was started); name "
+                    "another folder, or move them"
                 )
-            if place.is_relative_to(root):
-                hide.add(place.relative_to(root))
+            if below is not None:
+                hide.add(below)
     outer = sorted(each for each in hide if hide.isdisjoint(each.parents))
-    return ["/" + re.sub(r"([*?\[\]{}\\])", r"\\\1", each.as_posix()) for each in outer]
+    return [_pattern(each) for each in outer]
+
+
+def _below(folder: Path, place: Path) -> Path | None:
+    """Return the path from a folder to a place in it, both real; None when it is not in it.
+
+    Folders are compared as the system knows them: a bind mount is the folder under another name.
+    """
+    for parent in (place, *place.parents):
+        if parent == folder or _same(parent, folder):
+            return place.relative_to(parent)
+    return None
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _pattern(below: Path) -> str:
+    pattern = "/" + re.sub(r"([*?\[\]{}\\])", r"\\\1", below.as_posix())
+    if len(pattern) > MAX_PATTERN_CHARS:
+        raise ConfigError(f"{_SETTING}: files of the server lie too deep in one; move them")
+    return pattern

@@ -33,7 +33,8 @@ class NameRules:
         allowed_extensions: Sequence[str],
         blocked_extensions: Sequence[str],
     ) -> None:
-        patterns = [each for pattern in deny for each in expand_braces(_fold(pattern))]
+        folded = ["/".join(map(_fold, pattern.split("/"))) for pattern in deny]
+        patterns = [each for pattern in folded for each in expand_braces(pattern)]
         placed = [_placed(pattern) for pattern in patterns]
         self._deny = [compile_glob(pattern) for pattern in placed]
         self._below = [compile_glob(f"{pattern}/**") for pattern in placed]
@@ -89,8 +90,9 @@ class NameRules:
         With ``.git/hooks`` denied, a folder of hooks must not become ``.git/hooks`` by renaming
         its parent to ``.git``, nor stop being it.
         """
-        folded = [_strip(_fold(name)) for name in names]
-        return any(_partly_matches(steps, folded) for steps in self._steps)
+        folded = [_fold(name) for name in names]
+        spellings = (folded, [_strip(name) for name in folded])
+        return any(_partly_matches(steps, each) for steps in self._steps for each in spellings)
 
     def _suspicious(self, folded: str) -> bool:
         return (
@@ -105,13 +107,13 @@ def _fold(text: str) -> str:
     """Return the form in which names are compared (Unicode Standard, D145, less what is unseen)."""
     if text.isascii():
         return text.lower()
-    seen = "".join(char for char in text if unicodedata.category(char) != "Cf")
+    seen = "".join(char for char in text if unicodedata.category(char) != "Cf") or text
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", seen).casefold())
 
 
 def _placed(pattern: str) -> str:
-    """Return a pattern for paths from a root on."""
-    return pattern.lstrip("/") if pattern.startswith("/") else f"**/{pattern}"
+    """Return a pattern for paths from a root on; a ``!`` in front of it stays a character."""
+    return f".{pattern}" if pattern.startswith("/") else f"**/{pattern}"
 
 
 def _strip(folded: str) -> str:

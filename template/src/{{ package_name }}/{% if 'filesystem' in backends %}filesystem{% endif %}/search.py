@@ -201,7 +201,9 @@ def _regular(pattern: str, deadline: Deadline, ignore_case: bool) -> Wanted:
                 end = end if end >= 0 else min(start + _LONGEST_LINE, len(data))
                 match = compiled.search(data, start, end)
                 if match is not None:
-                    return int(match.start())
+                    at = int(match.start())
+                    # After the newline at its end a file has no line more.
+                    return -1 if at == len(data) and data.endswith(b"\n") else at
                 start = end + (data[end : end + 1] == b"\n" or end == len(data))
             return -1
 
