@@ -343,5 +343,5 @@ async def test_a_flag_wins_over_the_environment(tmp_path: Path, mode: str) -> No
 
 def test_the_server_reads_env_files_of_the_project_only() -> None:
     """The file that is read without being named lies beside pyproject.toml."""
-    found = module("settings")._env_file()
+    found = module("settings").env_file()
     assert found is None or found == ROOT / ".env"

@@ -9,8 +9,6 @@ An unknown or invalid setting stops the start: a typing error must not switch of
 
 import json
 import os
-import site
-import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -137,12 +135,12 @@ def load() -> Settings:
     Raises:
         ConfigError: a setting is unknown or invalid, or a file that was named cannot be read.
     """
-    env_file = _env_file()
+    named = env_file()
     _refuse_unknown(os.environ, {ENV_FILE, SECRETS_DIR})
     try:
-        if env_file:
-            _refuse_unknown(_names_in(env_file))
-        return Settings(_env_file=env_file)
+        if named:
+            _refuse_unknown(_names_in(named))
+        return Settings(_env_file=named)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         raise ConfigError(
@@ -179,60 +177,6 @@ def section(annotation: Any) -> TypeGuard[type[BaseModel]]:
 def audit_file(settings: AuditSettings) -> Path | None:
     """Return the audit log's file; None where there is none (switched off, or on stderr)."""
     return settings.file(default_audit_log())
-
-
-def private_places(settings: Settings) -> list[tuple[Path, bool]]:
-    """Return the server's own files and folders: no client may read or change them.
-
-    Among them is whatever this Python may import: a module that a client writes would be run.
-
-    Returns:
-        Each place and each link on the way to it, by real paths, and whether all folders in it
-        are the server's too.
-    """
-    whole = [Path(__file__).parent, Path(sys.executable), *map(Path, filter(None, sys.path))]
-    if sys.prefix != sys.base_prefix:
-        whole.append(Path(sys.prefix))
-    if site.ENABLE_USER_SITE:  # need not exist yet
-        whole.append(Path(site.getusersitepackages()))
-    # Other folders in these may be served.
-    parts = [Path(sys.base_prefix), default_audit_log().parent]
-    if project := _project():
-        parts.append(project)
-    if file := audit_file(settings.audit):
-        parts.append(file.parent)
-    if file := _env_file():
-        parts.append(file)
-    if folder := os.environ.get(SECRETS_DIR):
-        whole.append(Path(folder))
-        parts += Path(folder).iterdir()
-    found = [(each, True) for place in whole for each in _way_to(place)]
-    found += [(each, False) for place in parts for each in _way_to(place)]
-    return list(dict.fromkeys(found))
-
-
-def _way_to(path: Path) -> Iterator[Path]:
-    """Yield the real place of each link that is followed on the way, then that of the end.
-
-    Whoever can replace one of the links leads the server elsewhere.
-    """
-    ahead = list(reversed(path.absolute().parts))
-    real, links = Path(ahead.pop()), 0
-    while ahead:
-        part = ahead.pop()
-        if part == "..":
-            real = real.parent
-            continue
-        real /= part
-        if real.is_symlink():
-            yield real
-            links += 1
-            if links > 40:  # as many as Linux follows (path_resolution(7))
-                return
-            target = real.readlink()
-            real = Path(target.anchor) if target.is_absolute() else real.parent
-            ahead += [each for each in reversed(target.parts) if each != target.anchor]
-    yield real
 
 
 def default_audit_log() -> Path:
@@ -274,7 +218,7 @@ def secrets(value: Any) -> Iterator[str]:
             yield from secrets(item)
 
 
-def _env_file() -> Path | None:
+def env_file() -> Path | None:
     """Return the dot-env file to read: the one named, or that of the project's own folder.
 
     The current directory is not searched. A client starts the server wherever it works, and a
@@ -284,25 +228,25 @@ def _env_file() -> Path | None:
         if not Path(named).is_file():
             raise ConfigError(f"{ENV_FILE}: no such file")
         return Path(named)
-    project = _project()
+    project = project_folder()
     beside = project / ".env" if project else None
     return beside if beside and beside.is_file() else None
 
 
-def _project() -> Path | None:
+def project_folder() -> Path | None:
     """Return the folder of this project; None where only its package is installed."""
     folder = Path(__file__).resolve().parents[2]
     return folder if (folder / "pyproject.toml").is_file() else None
 
 
-def _names_in(env_file: Path) -> dict[str, str | None]:
+def _names_in(named: Path) -> dict[str, str | None]:
     """Return the names in a dot-env file. A line that cannot be read would be left out silently."""
     names: dict[str, str | None] = {}
-    with env_file.open(encoding="utf-8") as file:
+    with named.open(encoding="utf-8") as file:
         for line in parse_stream(file):
             if line.error or (line.key is not None and line.value is None):
                 number = line.original.line
-                raise ConfigError(f"{ENV_FILE}: line {number} is not NAME=value: {env_file.name}")
+                raise ConfigError(f"{ENV_FILE}: line {number} is not NAME=value: {named.name}")
             if line.key is None:
                 continue
             if line.key.upper().startswith(PREFIX):

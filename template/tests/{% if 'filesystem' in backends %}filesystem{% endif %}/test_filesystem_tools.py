@@ -858,8 +858,7 @@ async def test_the_code_of_the_server_is_not_served(tmp_path: Path) -> None:
 @pytest.mark.promise("FS-1")
 def test_what_python_may_import_is_out_of_reach(tmp_path: Path) -> None:
     """The project with its settings, the interpreter, and every folder that modules come from."""
-    from_settings = module("settings")
-    private = from_settings.private_places(from_settings.Settings())
+    private = module("private").private_places(module("settings").Settings())
     hidden = module("filesystem").hidden
     for place in (ROOT, Path(sys.base_prefix), Path(sys.executable), Path(json.__file__).parent):
         real = place.resolve()

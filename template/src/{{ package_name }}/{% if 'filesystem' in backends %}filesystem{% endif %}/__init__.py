@@ -31,7 +31,7 @@ def register(server: GuardedServer, settings: Settings) -> Registered:
     """
     # Only now: the settings, which import this package, are read before a server is built.
     from ..backend import Registered
-    from ..settings import private_places
+    from ..private import private_places
     from .sandbox import RootSpec, Sandbox
     from .tools import Tools, add_to
 
