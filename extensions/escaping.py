@@ -173,7 +173,18 @@ BOOLEANS = {"py": ("False", "True")} | dict.fromkeys(("toml", "yaml", "json"), (
 
 PORTS = {f"{port}{number}" for port in ("com", "lpt") for number in range(10)}
 DEVICES = {"aux", "con", "nul", "prn", *PORTS}
-IMPORTED = {"mcp", "mcp_types", "pydantic", "pydantic_core", "pydantic_settings", "anyio", "tests"}
+# What a project may install: a package of the same name could not be. A test compares with uv.lock.
+INSTALLED = set(
+    """
+    annotated_types anyio ast_serialize attr attrs cffi click colorama cryptography dotenv
+    google_re2 h11 httpcore2 httptools httpx2 httpx2_jsfetch idna iniconfig jsonschema
+    jsonschema_specifications jwt librt mcp mcp_types multipart mypy mypy_extensions opentelemetry
+    opentelemetry_api packaging pathspec pluggy py pycparser pydantic pydantic_core
+    pydantic_settings pygments pyjwt pytest python_dotenv python_multipart pywin32 re2 referencing
+    rpds rpds_py ruff sse_starlette starlette truststore typing_extensions typing_inspection
+    uvicorn uvloop
+    """.split()  # noqa: SIM905  one name a line would hide the rest of this file
+)
 
 
 def is_printable_line(value: str) -> bool:
@@ -183,8 +194,9 @@ def is_printable_line(value: str) -> bool:
 
 def is_taken_name(value: str) -> bool:
     """Whether a package of this name would hide another one, or cannot exist on Windows."""
-    # "test" is CPython's own, though sys does not list it, and "tests" the project's.
-    return value in RESERVED | sys.stdlib_module_names | DEVICES | IMPORTED | {"test", "tests"}
+    # "test" is CPython's own, though sys does not list it; the others are the project's.
+    own = {"test", "tests", "conftest", "modelctx"}
+    return value in RESERVED | sys.stdlib_module_names | DEVICES | INSTALLED | own
 
 
 # --- Languages. ---

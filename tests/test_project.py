@@ -1,12 +1,16 @@
 """Every combination of backends passes the gate that it is generated with."""
 
+import importlib.util
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import BACKENDS, COMBINATIONS, UNPRIVILEGED, render, run
+from conftest import BACKENDS, COMBINATIONS, REPOSITORY, UNPRIVILEGED, render, run
+
+ESCAPING = REPOSITORY / "extensions" / "escaping.py"
 
 
 @pytest.fixture(scope="module", params=COMBINATIONS, ids="-".join)
@@ -55,6 +59,20 @@ def test_the_type_checker_would_find_a_mistake(project: Path, tmp_path: Path) ->
         file.write("\n\ndef wrong() -> int:\n    return 'text'\n")
     with pytest.raises(AssertionError, match="Incompatible return value"):
         run(python(project, "mypy"), cwd=broken, env={"MYPYPATH": str(broken / "src")})
+
+
+@pytest.mark.promise("TPL-2")
+def test_no_project_is_named_like_what_it_installs(project: Path) -> None:
+    """uv could not resolve a project that needs a package of its own name."""
+    lock = tomllib.loads((project / "uv.lock").read_text(encoding="utf-8"))
+    names = {package["name"].replace("-", "_") for package in lock["package"]} - {"demo_server"}
+    assert len(names) > 30
+    spec = importlib.util.spec_from_file_location("escaping", ESCAPING)
+    assert spec is not None
+    assert spec.loader is not None
+    escaping = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(escaping)
+    assert {name for name in names if not escaping.is_taken_name(name)} == set()
 
 
 @pytest.mark.slow

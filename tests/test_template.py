@@ -115,6 +115,7 @@ def test_a_backend_that_is_not_chosen_leaves_no_trace(template: Path, tmp_path: 
         ({"project_name": "CON"}, "Taken; add a word"),
         ({"project_name": "mcp"}, "Taken; add a word"),
         ({"project_name": "test"}, "Taken; add a word"),
+        ({"project_name": "pytest"}, "Taken; add a word"),
         ({"description": ""}, "Write one sentence"),
         ({"description": "  "}, "No spaces or lines around it"),
         ({"description": "x" * 101}, "At most 100 characters"),

@@ -181,6 +181,8 @@ def flags(options: argparse.Namespace) -> dict[str, str]:
         if (value := getattr(options, "__".join(path), None)) is not None
     }
     if folders := getattr(options, "folders", None):
+        if any(folder in ("", ":ro", ":rw") for folder in folders):
+            raise ConfigError("a folder is empty; is a variable of the shell not set?")
         if FOLDERS in given:
             raise ConfigError("write the folders once: as arguments or --filesystem-allowed-paths")
         given[FOLDERS] = json.dumps([absolute(folder) for folder in folders])

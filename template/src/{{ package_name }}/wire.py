@@ -2,6 +2,7 @@
 """What both transports share: reading one JSON-RPC message, and leaving in bounded time."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -65,6 +66,9 @@ def decode(data: bytes) -> JSONRPCMessage:
     try:
         value = from_json(data, allow_inf_nan=False)
     except ValueError:
+        if value := _with_surrogates(data):  # JavaScript writes them where it cuts a text
+            problem = "Invalid request: it holds half a character (a lone surrogate)"
+            raise MessageError(INVALID_REQUEST, problem, _id(value)) from None
         raise MessageError(PARSE_ERROR, "Parse error: this is not valid JSON") from None
     if not isinstance(value, dict):
         raise MessageError(INVALID_REQUEST, "Invalid request: send one JSON-RPC object at a time")
@@ -73,6 +77,15 @@ def decode(data: bytes) -> JSONRPCMessage:
     except ValidationError:
         problem = "Invalid request: this is not a JSON-RPC 2.0 request, notification or response"
         raise MessageError(INVALID_REQUEST, problem, _id(value)) from None
+
+
+def _with_surrogates(data: bytes) -> dict[str, Any] | None:
+    """Read an object whose only mistake is a lone surrogate (RFC 8259, 8.2); None for others."""
+    try:
+        value = json.loads(data, parse_constant=int)  # NaN and its like are no number for int
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _kind(value: dict[str, Any]) -> type[BaseModel]:

@@ -1,6 +1,7 @@
 # managed: part of the template; modelctx updates may rewrite it. Your tests live in tests/custom/.
 """The guard around tools, resources, prompts and completions, in both eras of the protocol."""
 
+import asyncio
 import contextlib
 import json
 import sys
@@ -673,6 +674,72 @@ async def test_calls_over_the_rate_are_refused(mode: str, log: Log) -> None:
         assert not (await client.call_tool("change", {})).is_error
     refused = [record for record in log.records() if record["event"] == "refused"]
     assert len(refused) == 6
+
+
+@pytest.mark.promise("GEN-2", "GEN-5")
+@both_eras
+async def test_another_name_of_a_tool_is_the_same_tool(mode: str) -> None:
+    """What denies or limits the tool does so under its other name."""
+
+    async def other() -> str:
+        return "other"
+
+    for guard, listed_there in (({"deny": ["echo"]}, False), ({"rate": 0.01, "burst": 2}, True)):
+        server = make(**guard)
+        server.add_tool(other, alias_of="echo")
+        async with Client(server, mode=mode) as client:
+            assert ("other" in await listed(client)) is listed_there
+            answers = []
+            for tool in ("other", "echo", "other"):
+                try:
+                    answers.append((await client.call_tool(tool, {})).is_error)
+                except MCPError:
+                    answers.append(True)
+            assert answers == ([False, False, True] if listed_there else [True] * 3)
+
+
+@pytest.mark.promise("GEN-4")
+@both_eras
+async def test_the_servers_own_secrets_leave_in_no_result(mode: str) -> None:
+    """Not even where a tool of its own returns one."""
+    redactor = module("guard.redact").Redactor(["hunter2-of-this-server"])
+    async with Client(make(redactor=redactor), mode=mode) as client:
+        result = await client.call_tool("echo", {"text": "x hunter2-of-this-server y"})
+        assert "hunter2" not in result.model_dump_json()
+        assert "x *** y" in result.model_dump_json()
+
+
+@pytest.mark.promise("GEN-1")
+@both_eras
+@pytest.mark.parametrize("value", ["2", True, None, [2], 2.5])
+async def test_an_argument_has_the_type_of_the_schema(mode: str, value: Any) -> None:
+    """Nothing is taken for a number that is none, and a number may be written as 2.0."""
+    async with Client(make(), mode=mode) as client:
+        _, text = await refusal(client.call_tool("echo", {"limit": value}))
+        assert "limit" in text
+        assert "integer" in text
+        assert not (await client.call_tool("echo", {"limit": 2.0})).is_error
+
+
+@both_eras
+async def test_a_cancellation_of_a_tools_own_is_an_error_like_others(mode: str) -> None:
+    """It neither ends the server nor leaves the call without an answer."""
+    server = make()
+
+    @server.tool()
+    async def cancelled(how: str) -> str:
+        if how == "raised":
+            raise asyncio.CancelledError
+        task = asyncio.create_task(asyncio.sleep(9))
+        task.cancel()
+        await task
+        return "never"
+
+    async with Client(server, mode=mode) as client:
+        for how in ("raised", "awaited"):
+            _, text = await refusal(client.call_tool("cancelled", {"how": how}))
+            assert "internal error, reference" in text
+        assert not (await client.call_tool("echo", {})).is_error
 
 
 @pytest.mark.promise("GEN-5")

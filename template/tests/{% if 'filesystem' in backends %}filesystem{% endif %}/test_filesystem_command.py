@@ -53,6 +53,25 @@ def test_folders_are_named_in_one_way(tmp_path: Path) -> None:
     assert "--filesystem-allowed-paths" in done.stderr
 
 
+@pytest.mark.parametrize("folder", ["", ":ro"])
+def test_an_empty_folder_is_refused(tmp_path: Path, folder: str) -> None:
+    """A variable of the shell that is not set must not serve wherever the server is started."""
+    done = run(folder, "--check", home=tmp_path)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.promise("FS-1")
+@pytest.mark.parametrize("pattern", ["{root}/priv", "{root}", "~/priv", "priv\\"])
+def test_a_pattern_that_can_match_nothing_is_refused(tmp_path: Path, pattern: str) -> None:
+    """What it is to protect would be served."""
+    deny = json.dumps([pattern.format(root=tmp_path / "files")])
+    done = run("--check", home=tmp_path, **{var("FILESYSTEM__DENY"): deny})
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert var("FILESYSTEM__DENY") in done.stderr
+
+
 def test_a_start_that_is_refused_leaves_no_audit_log(tmp_path: Path) -> None:
     """Least of all in a folder that was to be served."""
     log = tmp_path / "files" / "audit.jsonl"

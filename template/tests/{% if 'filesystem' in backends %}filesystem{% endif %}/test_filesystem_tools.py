@@ -972,6 +972,40 @@ async def test_links_to_the_servers_own_files_are_out_of_reach(tmp_path: Path) -
         assert await works(client, "write_file", {"path": "conf/b.txt", "content": "x"})
 
 
+async def test_the_trash_is_nothing_to_make_or_move(tmp_path: Path) -> None:
+    """A file in its place would keep everything else from being deleted."""
+    (tmp_path / "x.txt").write_text("x", encoding="utf-8")
+    async with serve(tmp_path, env={var("READ_ONLY"): "false"}) as client:
+        for tool, arguments in (
+            ("write_file", {"path": ".trash", "content": "x"}),
+            ("create_directory", {"path": ".Trash"}),
+            ("move_file", {"source": "x.txt", "destination": ".trash"}),
+            ("copy_file", {"source": "x.txt", "destination": ".trash"}),
+        ):
+            assert not await works(client, tool, arguments)
+        assert await works(client, "delete_file", {"path": "x.txt"})
+        assert not await works(client, "move_file", {"source": ".trash", "destination": "y"})
+        assert await works(client, "create_directory", {"path": "sub/.trash"})
+
+
+async def test_a_tilde_is_not_a_name(client: Client) -> None:
+    """It would make a folder of that name where somebody means their home."""
+    for path in ("~", "~/x"):
+        assert not await works(client, "create_directory", {"path": path})
+    assert await works(client, "write_file", {"path": "~lock", "content": "x"})
+
+
+async def test_a_root_that_was_removed_is_told(tmp_path: Path) -> None:
+    """It is not an empty folder."""
+    (tmp_path / "gone").mkdir()
+    async with serve(tmp_path / "gone") as client:
+        assert await works(client, "list_directory", {"path": "."})
+        (tmp_path / "gone").rmdir()
+        answer = await client.call_tool("list_directory", {"path": "."})
+        assert answer.is_error
+        assert "restarted" in text_of(answer)
+
+
 @pytest.mark.promise("FS-1")
 async def test_git_cannot_be_made_to_run_a_program(client: Client, root: Path) -> None:
     """Neither a repository's own configuration nor a pointer to another one can be written."""

@@ -23,6 +23,7 @@ def register(server: GuardedServer, settings: Settings) -> None:
     - Without ``read_only_hint=True`` a tool counts as one that writes: while the server is
       read-only, which is the default, it is neither listed nor callable.
     - To refuse, ``raise Refused("denied", "what is wrong and what to do")`` (from ``..errors``).
-      The text of any other exception stays in the server's log.
+      The text of any exception but that and the SDK's own (``ToolError``, ``ResourceError``,
+      ``MCPError``) stays in the server's log.
     - Files elsewhere on the disk that a tool needs are named in the setting LANDLOCK_PATHS.
     """

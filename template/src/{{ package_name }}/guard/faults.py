@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any
 
-import anyio
 import anyio.to_thread
 from mcp import MCPError
 from mcp.server.mcpserver.exceptions import ResourceError, ToolError
@@ -42,6 +42,7 @@ _RULES = {
     "iteration_error": "is not valid",
     "get_attribute_error": "is not valid",
 }
+_TYPES = {str: "string", float: "number", list: "array", dict: "object"}
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
@@ -50,8 +51,14 @@ class Crash(Exception):
 
 
 def ends_task(exc: BaseException) -> bool:
-    """Whether an exception is a cancellation, which must go on to whoever cancelled."""
-    return isinstance(exc, (anyio.get_cancelled_exc_class(), GeneratorExit))
+    """Whether an exception is a cancellation of this task, which must go on to whoever cancelled.
+
+    One that a function raises, or that comes out of a task of its own, is an error like others.
+    """
+    if isinstance(exc, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or task.cancelling() > 0
+    return isinstance(exc, GeneratorExit)
 
 
 def contained(function: Callable[..., Any], in_flight: InFlight) -> Callable[..., Awaitable[Any]]:
@@ -99,6 +106,31 @@ def unknown_names(arguments: Iterable[str], known: Collection[str]) -> str | Non
         return None
     takes = f"the arguments are: {', '.join(known)}" if known else "there are no arguments"
     return f"invalid_arguments: unknown argument {', '.join(unknown[:_MAX_ERRORS])}; {takes}"
+
+
+def wrong_types(arguments: Mapping[str, object], properties: Mapping[str, Any]) -> str | None:
+    """What to say of arguments that are not of the type in the schema; None when all are.
+
+    pydantic would take ``"2"`` and ``true`` for a number, and JSON in a text for a list.
+    """
+    for name, value in arguments.items():
+        schema = properties.get(name, {})
+        each = schema.get("anyOf", [schema])
+        types = [item.get("type") for item in each]
+        if None in types or _json_types(value) & set(types):
+            continue
+        return f"invalid_arguments: {name}: should be {' or '.join(types)}"
+    return None
+
+
+def _json_types(value: object) -> set[str]:
+    if value is None:
+        return {"null"}
+    if isinstance(value, bool):
+        return {"boolean"}
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return {"integer", "number"}
+    return {_TYPES[type(value)]}
 
 
 def property_names(schema: object) -> set[str]:

@@ -71,6 +71,7 @@ from .faults import (
     sendable,
     shortened,
     unknown_names,
+    wrong_types,
 )
 from .limits import Buckets, InFlight, excess
 from .policy import Policy
@@ -200,6 +201,7 @@ class GuardedServer(MCPServer[None]):
         self._policy = Policy(
             allow=guard.allow, deny=guard.deny, scopes=guard.scopes, read_only=read_only
         )
+        self._alias_of: dict[str, str] = {}
         self._buckets = Buckets(guard.rate, guard.burst)
         self._in_flight = InFlight(guard.max_in_flight)
         self._process = f"stdio/{os.getuid()}" if hasattr(os, "getuid") else "stdio"
@@ -241,8 +243,14 @@ class GuardedServer(MCPServer[None]):
         icons: list[Icon] | None = None,
         meta: dict[str, Any] | None = None,
         structured_output: bool | None = None,
+        *,
+        alias_of: str = "",
     ) -> None:
         """Register a tool, as in `MCPServer`; its schema says that it takes no other arguments.
+
+        Args:
+            alias_of: the tool of which this is another name: with it it shares the rate, and what
+                is denied there or needs a scope is so here.
 
         Raises:
             ValueError: there is a tool of this name. The SDK would keep the first in silence.
@@ -266,6 +274,8 @@ class GuardedServer(MCPServer[None]):
             self.remove_tool(name)
             raise TypeError(f"the resolvers of the tool {name!r} have to be async functions")
         tool.parameters["additionalProperties"] = False
+        if alias_of:
+            self._alias_of[name] = alias_of
 
     def add_prompt(self, prompt: Prompt) -> None:
         """Register a prompt, as in `MCPServer`."""
@@ -330,7 +340,9 @@ class GuardedServer(MCPServer[None]):
     def _may(self, name: str, changes: bool = False) -> bool:
         call = _current.get()
         scopes = call.scopes if call is not None else None
-        return self._policy.refusal(name, changes=changes, scopes=scopes) is None
+        alias_of = self._alias_of.get(name, "")
+        refusal = self._policy.refusal(name, changes=changes, scopes=scopes, alias_of=alias_of)
+        return refusal is None
 
     # --- Running: what is raised becomes what the client may read ----------------------------
 
@@ -341,7 +353,8 @@ class GuardedServer(MCPServer[None]):
         tool = self._tool_manager.get_tool(name)
         if tool is None:
             raise ToolError(f"Unknown tool: {shortened(name)}")
-        wrong = unknown_names(arguments, tool.parameters.get("properties", ()))
+        properties = tool.parameters.get("properties", {})
+        wrong = unknown_names(arguments, properties) or wrong_types(arguments, properties)
         if wrong is not None:
             self._note("invalid", "arguments")
             raise ToolError(wrong)
@@ -514,7 +527,8 @@ class GuardedServer(MCPServer[None]):
         refusal, known = self._resolve(call, params)
         # All that is unknown shares one bucket: names that do not exist are endless. Only what
         # has a token is looked at whole, or calls too many would cost as much as others.
-        wait = self._buckets.take((call.caller, call.method, call.name) if known else call.caller)
+        name = self._alias_of.get(call.name, call.name)
+        wait = self._buckets.take((call.caller, call.method, name) if known else call.caller)
         if wait:
             self._write_down(call, params, MAX_LIMITED)
             raise _Stop(
@@ -567,7 +581,10 @@ class GuardedServer(MCPServer[None]):
             uri = {"uri": written} if method == "resources/read" else None
             stop = _Stop("refused", f"Unknown {kind}: {shortened(written)}", data=uri)
             return stop, False
-        why = self._policy.refusal(registered, changes=call.changes, scopes=call.scopes)
+        alias_of = self._alias_of.get(registered, "")
+        why = self._policy.refusal(
+            registered, changes=call.changes, scopes=call.scopes, alias_of=alias_of
+        )
         if why is None:
             return None, True
         return _Stop("refused", f"denied: {kind} {shortened(written)}: {why}"), True
@@ -667,7 +684,8 @@ class GuardedServer(MCPServer[None]):
                 f"{_BEWARE if call.changes else ''}",
                 _NOT_NOW,
             )
-        return result
+        clean: HandlerResult = self._redactor.own_values(result)
+        return clean
 
     def _judge(self, call: _Call, exc: BaseException) -> None:
         """The outcome of a call that ended with an exception."""

@@ -45,23 +45,26 @@ class Policy:
         globs = [glob for glob in dict.fromkeys(self._globs) if glob != "*"]
         return [glob for glob in globs if not any(map(_any_of([glob]).match, names))]
 
-    def refusal(self, name: str, *, changes: bool, scopes: Collection[str] | None) -> str | None:
+    def refusal(
+        self, name: str, *, changes: bool, scopes: Collection[str] | None, alias_of: str = ""
+    ) -> str | None:
         """Why this name may not be used, or None when it may.
 
         Args:
             name: the registered name.
             changes: whether it may change anything.
             scopes: those of the caller's token; None where callers have none (stdio).
+            alias_of: the name that this is another one of; its denials and scopes count as well.
         """
         if self._allowed.match(name) is None:
             return "it is not among the names that the setting guard.allow permits"
-        if self._denied.match(name) is not None:
+        if self._denied.match(name) is not None or self._denied.match(alias_of) is not None:
             return "the setting guard.deny excludes it"
         if self._read_only and changes:
             return "this server is read-only"
         if scopes is None:
             return None
         for names, scope in self._scopes:
-            if scope not in scopes and names.match(name) is not None:
+            if scope not in scopes and (names.match(name) or names.match(alias_of)):
                 return f"it needs a token with the scope {scope!r}"
         return None

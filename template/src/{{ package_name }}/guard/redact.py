@@ -16,6 +16,7 @@ import math
 import re
 import traceback
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import quote
 
 HIDDEN = "***"
@@ -120,6 +121,16 @@ class Redactor:
     def own(self, text: str) -> str:
         """The text without this server's own secrets."""
         return text if self._known is None else self._known.sub(HIDDEN, text)
+
+    def own_values(self, value: Any) -> Any:
+        """The JSON value without this server's own secrets, in every text of it."""
+        if self._known is None:
+            return value
+        if isinstance(value, str):
+            return self.own(value)
+        if isinstance(value, dict):
+            return {self.own(name): self.own_values(item) for name, item in value.items()}
+        return [self.own_values(item) for item in value] if isinstance(value, list) else value
 
     def text(
         self, text: str, limit: int = _MAX_TEXT, credentials: re.Pattern[str] = _IN_TEXT

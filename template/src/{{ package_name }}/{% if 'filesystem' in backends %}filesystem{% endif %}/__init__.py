@@ -38,6 +38,7 @@ def register(server: GuardedServer, settings: Settings) -> Registered:
     own = settings.filesystem
     read_only = settings.read_only or bool(own.read_only)
     folders = own.folders()
+    check_deny(own.deny, [path for path, _ in folders])
     sandbox = Sandbox(
         [RootSpec(path, writable and not read_only) for path, writable in folders],
         follow_links=own.follow_links == "inside",
@@ -46,6 +47,7 @@ def register(server: GuardedServer, settings: Settings) -> Registered:
         blocked_extensions=own.blocked_extensions,
         deny_hardlinks=own.deny_hardlinks,
         max_file_size=own.max_file_size,
+        reserved=own.trash,
     )
     tools = Tools(sandbox, own)
     writable = any(root.writable for root in sandbox.roots)
@@ -58,6 +60,22 @@ def register(server: GuardedServer, settings: Settings) -> Registered:
         write=tuple(root.path for root in sandbox.roots if root.writable),
         close=tools.close,
     )
+
+
+def check_deny(deny: Iterable[str], folders: Iterable[str]) -> None:
+    """Refuse a pattern that is written as a path of this machine, and so would match nothing.
+
+    Raises:
+        ConfigError: a pattern begins with an allowed folder.
+    """
+    for folder in folders:
+        for root in {str(Path(folder).absolute()), os.path.realpath(folder)}:
+            for pattern in deny:
+                if pattern == root or pattern.startswith(f"{root}/"):
+                    raise ConfigError(
+                        f"{PREFIX}FILESYSTEM__DENY: write {pattern} as it is from the allowed "
+                        f"folder on: {pattern.removeprefix(root) or '**'}"
+                    )
 
 
 def hidden(folders: Sequence[str], private: Iterable[tuple[Path, bool]]) -> list[str]:

@@ -187,6 +187,7 @@ class Sandbox:
         blocked_extensions: see `NameRules`.
         deny_hardlinks: refuse to read files with more than one name.
         max_file_size: bytes of the largest file that is read or written.
+        reserved: name of an entry of each root that no client makes, moves or removes.
 
     Raises:
         ConfigError: a root cannot be served.
@@ -202,6 +203,7 @@ class Sandbox:
         blocked_extensions: Sequence[str],
         deny_hardlinks: bool,
         max_file_size: int,
+        reserved: str = "",
     ) -> None:
         self.rules = NameRules(
             deny=[*deny, f"{TEMPORARY_PREFIX}*"],
@@ -209,6 +211,7 @@ class Sandbox:
             blocked_extensions=blocked_extensions,
         )
         self.max_file_size = max_file_size
+        self._reserved = reserved.casefold()
         self._follow = follow_links
         self._deny_hardlinks = deny_hardlinks
         self.roots: tuple[Root, ...] = open_roots(roots)
@@ -372,6 +375,8 @@ class Sandbox:
             return self._top(location.root).open(location.relative, flags)
 
     def _top(self, root: Root) -> Top:
+        if os.fstat(root.fd).st_nlink == 0:
+            raise Refused("not_found", "the allowed folder is gone; the server must be restarted")
         return Top(root.fd, root.spellings, self._follow, self._kernel_way)
 
     def _parent(self, location: Location, top: str, name: str, make: bool) -> ParentHandle:
@@ -385,6 +390,8 @@ class Sandbox:
         with closed_on_error(opened.fd):
             self._check_writable(opened.fd, location)
             self._check_real((*opened.names, name), location.shown)
+            if not opened.names and name.casefold() == self._reserved:
+                raise Refused("denied", f"{short(location.shown)}: is kept for deleted files")
         return ParentHandle(opened.fd, location, "/".join(opened.names), name, self)
 
     def _make_folders(self, location: Location) -> Opened:
@@ -476,6 +483,8 @@ def _check_text(path: str) -> None:
         os.fsencode(path)
     except UnicodeEncodeError:
         raise Refused("invalid_path", "a path is text that can be written as UTF-8") from None
+    if path == "~" or path.startswith("~/"):
+        raise Refused("invalid_path", '"~" stands for nothing here; write the whole path')
     if not raw or b"\0" in raw or len(raw) > MAX_PATH_BYTES:
         limit = f"at most {MAX_PATH_BYTES} bytes"
         raise Refused("invalid_path", f"a path is not empty, has {limit} and no NUL")

@@ -24,7 +24,7 @@ DEFAULT_DENY = (
     # All of it: a repository can be told to take its configuration from elsewhere (gitrepository-
     # layout(5), "commondir" and "gitfile"), and git runs programs that a configuration names.
     ".git",
-    ".env",
+    ".env{,~}",
     # Every .env.* but .env.example and .env.sample: those that do not begin with exa or sam.
     ".env.{[!es]*,e[!x]*,ex[!a]*,s[!a]*,sa[!m]*}",
     "*.{pem,key,p12,pfx,jks,keystore,kdbx}",
@@ -46,8 +46,10 @@ def _check_path(value: str) -> str:
 
 
 def _check_pattern(value: str) -> str:
-    if not value or value.startswith("!"):
-        raise ValueError('a pattern is not empty and does not begin with "!"')
+    if not value or value.startswith(("!", "~")) or value.endswith("\\"):
+        raise ValueError(
+            'a pattern is not empty, and neither begins with "!" or "~" nor ends in \\'
+        )
     try:
         compile_glob(value)
     except Refused as error:
@@ -149,7 +151,8 @@ class FilesystemSettings(BaseModel):
         default=list(DEFAULT_DENY),
         max_length=500,
         description="Patterns of paths, at any depth, that are neither served nor listed, with "
-        "everything below them. A list of your own replaces the default one.",
+        'everything below them. "/drafts" is only that in an allowed folder itself. A list of your '
+        "own replaces the default one.",
     )
     trash: Annotated[str, AfterValidator(_check_name)] = Field(
         default=".trash",

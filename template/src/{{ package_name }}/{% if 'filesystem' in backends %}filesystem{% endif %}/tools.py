@@ -573,7 +573,7 @@ _WRITING = (
         "delete_file",
         "Delete file",
         "Move a file or folder to the trash of its allowed folder, from where it can be moved "
-        "back.",
+        "back. A link is removed for good, and what it leads to stays.",
         destructive=True,
     ),
 )
@@ -594,6 +594,7 @@ def add_to(server: "GuardedServer", tools: Tools, *, writing: bool) -> None:
             name=each.name,
             title=each.title,
             description=each.description,
+            alias_of=method if method != each.name else "",
             annotations=ToolAnnotations(
                 title=each.title,
                 read_only_hint=each in _READING,
