@@ -67,8 +67,8 @@ def decode(data: bytes) -> JSONRPCMessage:
         value = from_json(data, allow_inf_nan=False)
     except ValueError:
         if value := _with_surrogates(data):  # JavaScript writes them where it cuts a text
-            problem = "Invalid request: it holds half a character (a lone surrogate)"
-            raise MessageError(INVALID_REQUEST, problem, _id(value)) from None
+            problem = "Parse error: this holds half a character (a lone surrogate)"
+            raise MessageError(PARSE_ERROR, problem, _id(value)) from None
         raise MessageError(PARSE_ERROR, "Parse error: this is not valid JSON") from None
     if not isinstance(value, dict):
         raise MessageError(INVALID_REQUEST, "Invalid request: send one JSON-RPC object at a time")
