@@ -1,12 +1,15 @@
 """What the tests of the template share: rendering in process, away from your own settings."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import combinations
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TextIO
 
 import pytest
@@ -16,6 +19,7 @@ from mcp.client.stdio import stdio_client
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TEMPLATE = REPOSITORY / "template"
+ESCAPING = REPOSITORY / "extensions" / "escaping.py"
 QUESTIONS = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
 BACKENDS: list[str] = list(QUESTIONS["backends"]["choices"].values())
 COMBINATIONS = [
@@ -63,6 +67,17 @@ def installed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def anyio_backend() -> str:
     """Run the asynchronous tests on asyncio, as the server does."""
     return "asyncio"
+
+
+def load_escaping(name: str) -> ModuleType:
+    """Execute the extension afresh, as Copier does for each environment."""
+    spec = importlib.util.spec_from_file_location(name, ESCAPING)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def copy_template(destination: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import io
 import json
 import os
@@ -20,7 +19,7 @@ from typing import Any
 import copier
 import pytest
 import yaml
-from conftest import run, snapshot
+from conftest import ESCAPING, load_escaping, run, snapshot
 from copier import Settings
 from copier.errors import UserMessageError
 from dotenv import dotenv_values
@@ -29,8 +28,6 @@ from hypothesis import strategies as st
 from jinja2 import FileSystemLoader
 from jinja2.sandbox import SandboxedEnvironment
 from markdown_it import MarkdownIt
-
-FILE = Path(__file__).parents[1] / "extensions" / "escaping.py"
 
 PAYLOADS = {
     "plain": "A server for notes",
@@ -206,12 +203,7 @@ class Renderer:
     """Renders one template file again and again, in one environment."""
 
     def __init__(self, root: Path, name: str, source: str) -> None:
-        spec = importlib.util.spec_from_file_location(f"escaping_{root.name}", FILE)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
+        module = load_escaping(f"escaping_{root.name}")
         path = root / "template" / f"{name}.jinja"
         path.parent.mkdir(parents=True)
         path.write_text(source, "utf-8")
@@ -428,7 +420,7 @@ def template(tmp_path: Path) -> Path:
     """A small template with this extension and one file of each language."""
     root = tmp_path / "template-repository"
     (root / "extensions").mkdir(parents=True)
-    shutil.copy(FILE, root / "extensions")
+    shutil.copy(ESCAPING, root / "extensions")
     (root / "copier.yml").write_text(QUESTIONS)
     for name, source in FILES.items():
         add(root, name, source)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from conftest import load_escaping
 from copier._jinja_ext import YieldExtension
 from copier.errors import UserMessageError
 from jinja2 import FileSystemLoader, StrictUndefined
@@ -18,21 +17,14 @@ from jinja2.compiler import CodeGenerator
 from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup
 
-FILE = Path(__file__).parents[1] / "extensions" / "escaping.py"
 EXTENSIONS = ["jinja2.ext.i18n", "jinja2.ext.do", "jinja2.ext.loopcontrols", "jinja2.ext.debug"]
 Render = Callable[..., str]
 
 
 @pytest.fixture
 def escaping() -> ModuleType:
-    """The extension, executed afresh as Copier does for each environment."""
-    spec = importlib.util.spec_from_file_location("escaping_under_test", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    """The extension, executed afresh."""
+    return load_escaping("escaping_under_test")
 
 
 def environment(root: Path, *extensions: Any) -> SandboxedEnvironment:

@@ -1,6 +1,5 @@
 """Every combination of backends passes the gate that it is generated with."""
 
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -8,9 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import BACKENDS, COMBINATIONS, REPOSITORY, UNPRIVILEGED, render, run
-
-ESCAPING = REPOSITORY / "extensions" / "escaping.py"
+from conftest import BACKENDS, COMBINATIONS, UNPRIVILEGED, load_escaping, render, run
 
 
 @pytest.fixture(scope="module", params=COMBINATIONS, ids="-".join)
@@ -67,12 +64,8 @@ def test_no_project_is_named_like_what_it_installs(project: Path) -> None:
     lock = tomllib.loads((project / "uv.lock").read_text(encoding="utf-8"))
     names = {package["name"].replace("-", "_") for package in lock["package"]} - {"demo_server"}
     assert len(names) > 30
-    spec = importlib.util.spec_from_file_location("escaping", ESCAPING)
-    assert spec is not None
-    assert spec.loader is not None
-    escaping = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(escaping)
-    assert {name for name in names if not escaping.is_taken_name(name)} == set()
+    is_taken_name = load_escaping("escaping_of_names").is_taken_name
+    assert {name for name in names if not is_taken_name(name)} == set()
 
 
 @pytest.mark.slow
