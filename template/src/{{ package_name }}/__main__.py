@@ -133,8 +133,7 @@ def verify(args: Sequence[str]) -> int:
 
     settings = load().audit
     path = Path(settings.path).expanduser() if settings.path else default_audit_log()
-    key = settings.key.get_secret_value().encode() if settings.key else None
-    return audit(args, path, key, f"{COMMAND} audit")
+    return audit(args, path, settings.chain_key(), f"{COMMAND} audit")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -95,7 +95,7 @@ def build(settings: Settings, *, recording: bool = True) -> Built:
     try:
         opened.extend(register(server, settings) for register in registrars())
         register_custom(server, settings)
-        landlock_paths(settings)
+        landlock_paths(settings)  # looked at here, since `confine` comes after the log is opened
         # Last, so that a setting which is refused leaves no file behind.
         if recording:
             server.audit = settings.audit.open(default_audit_log())

@@ -239,9 +239,9 @@ def project_folder() -> Path | None:
     return folder if (folder / "pyproject.toml").is_file() else None
 
 
-def _names_in(named: Path) -> dict[str, str | None]:
+def _names_in(named: Path) -> set[str]:
     """Return the names in a dot-env file. A line that cannot be read would be left out silently."""
-    names: dict[str, str | None] = {}
+    names: set[str] = set()
     with named.open(encoding="utf-8") as file:
         for line in parse_stream(file):
             if line.error or (line.key is not None and line.value is None):
@@ -255,7 +255,7 @@ def _names_in(named: Path) -> dict[str, str | None]:
                     raise ConfigError(f"{where} is there twice; keep one")
                 if "${" in (line.value or ""):
                     raise ConfigError(f"{where}: ${{…}} would be replaced; write the value itself")
-            names[line.key] = line.value
+            names.add(line.key)
     return names
 
 
@@ -278,17 +278,25 @@ def _secret_files() -> dict[str, str]:
         _refuse_unknown([variable])
         if variable in found:
             raise ConfigError(f"{SECRETS_DIR}: {entry.name} is there twice; keep one spelling")
+        found[variable] = _secret_in(entry)
+    return found
+
+
+def _secret_in(entry: Path) -> str:
+    where = f"{SECRETS_DIR}: {entry.name}"
+    try:
         if not entry.is_file():
-            raise ConfigError(f"{SECRETS_DIR}: {entry.name} is not a file")
+            raise ConfigError(f"{where} is not a file")
         with entry.open("rb") as file:
             content = file.read(_MAX_SECRET + 1)
-        try:
-            found[variable] = content.decode().strip()
-        except UnicodeDecodeError:
-            raise ConfigError(f"{SECRETS_DIR}: {entry.name} is not UTF-8 text") from None
-        if len(content) > _MAX_SECRET:
-            raise ConfigError(f"{SECRETS_DIR}: {entry.name} is larger than {_MAX_SECRET} bytes")
-    return found
+        text = content.decode().strip()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{where} is not UTF-8 text") from None
+    except OSError:
+        raise ConfigError(f"{where} cannot be read by this account") from None
+    if len(content) > _MAX_SECRET:
+        raise ConfigError(f"{where} is larger than {_MAX_SECRET} bytes")
+    return text
 
 
 def _refuse_unknown(names: Iterable[str], besides: Collection[str] = ()) -> None:

@@ -23,7 +23,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.mcpserver.prompts import Prompt
 from mcp.server.mcpserver.resources import FunctionResource
 from mcp.types import Completion, PromptReference, ResourceTemplateReference, ToolAnnotations
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
 pytestmark = pytest.mark.anyio
 both_eras = pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -676,6 +676,13 @@ async def test_calls_over_the_rate_are_refused(mode: str, log: Log) -> None:
     assert len(refused) == 6
 
 
+@pytest.mark.promise("GEN-2")
+async def test_an_empty_glob_denies_nothing() -> None:
+    """It matches no name, of a tool that has no other name either."""
+    async with Client(make(deny=[""])) as client:
+        assert not (await client.call_tool("echo", {})).is_error
+
+
 @pytest.mark.promise("GEN-2", "GEN-5")
 @both_eras
 async def test_another_name_of_a_tool_is_the_same_tool(mode: str) -> None:
@@ -719,6 +726,22 @@ async def test_an_argument_has_the_type_of_the_schema(mode: str, value: Any) -> 
         assert "limit" in text
         assert "integer" in text
         assert not (await client.call_tool("echo", {"limit": 2.0})).is_error
+
+
+@pytest.mark.promise("GEN-1")
+async def test_a_schema_of_your_own_may_list_types() -> None:
+    """JSON Schema lets ``type`` be a list; such an argument is left to pydantic."""
+    server = make()
+
+    @server.tool()
+    async def listed_types(
+        what: Annotated[str | None, WithJsonSchema({"type": ["string", "null"]})] = None,
+    ) -> str:
+        return what or "nothing"
+
+    async with Client(server) as client:
+        assert not (await client.call_tool("listed_types", {"what": "x"})).is_error
+        assert (await client.call_tool("listed_types", {"what": 1})).is_error
 
 
 @both_eras

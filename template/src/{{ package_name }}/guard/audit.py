@@ -186,25 +186,23 @@ def _check_key(ends: _Ends, key: bytes | None) -> None:
 
 
 def _read_ends(fd: int, key: bytes | None) -> _Ends:
-    def genuine(line: bytes) -> Record | None:
-        record = parse(line, key)
+    def genuine(record: Record | None) -> Record | None:
         return record if record is not None and record.genuine else None
 
-    first, _, _ = _read(fd, 0).partition(b"\n")
-    header = parse(first, key)
-    digest = header.fields.get("digest") if header is not None else None
+    first = parse(_read(fd, 0).partition(b"\n")[0], key)
+    header, digest = genuine(first), first.fields.get("digest") if first is not None else None
     size = os.fstat(fd).st_size
     complete, _, torn = _read(fd, max(0, size - 2 * MAX_LINE)).rpartition(b"\n")
-    whole = genuine(torn)
+    whole = genuine(parse(torn, key))
     if whole is not None:
-        return _Ends(genuine(first), whole, b"", unfinished=True, digest=digest)
-    last = genuine(complete.rpartition(b"\n")[2])
+        return _Ends(header, whole, b"", unfinished=True, digest=digest)
+    last = genuine(parse(complete.rpartition(b"\n")[2], key))
     only_torn = 0 < size == len(torn) and _BEGIN.startswith(torn[: len(_BEGIN)])
-    return _Ends(genuine(first), last, torn, False, digest, only_torn)
+    return _Ends(header, last, torn, False, digest, only_torn)
 
 
 def _read(fd: int, start: int) -> bytes:
-    """Up to 8 MiB from a position: two records at least."""
+    """Up to 2 MiB from a position: two records at least."""
     os.lseek(fd, start, os.SEEK_SET)
     chunks: list[bytes] = []
     left = 2 * MAX_LINE

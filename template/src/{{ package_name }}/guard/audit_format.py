@@ -22,7 +22,8 @@ from dataclasses import dataclass
 
 # What the first record of a chain has in the place of its predecessor's hash.
 START = "0" * 64
-MAX_LINE = 4 * 1024 * 1024
+# Room for the largest arguments (redact.MAX_RECORDED), their last item and the rest of a record.
+MAX_LINE = 1024 * 1024
 
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 _LINE = re.compile(rb'(\{.*),"hash":"([0-9a-f]{64})"\}')
@@ -44,7 +45,7 @@ def seal(record: Mapping[str, object], key: bytes | None) -> tuple[bytes, str]:
     """The line for a record, newline included, and its hash.
 
     Raises:
-        TypeError, ValueError: JSON cannot carry the record, or its line is over 4 MiB.
+        TypeError, ValueError: JSON cannot carry the record, or its line is over 1 MiB.
     """
     body = _encode(record)[:-1].encode("ascii")
     digest = _digest(body, key)

@@ -115,11 +115,10 @@ def wrong_types(arguments: Mapping[str, object], properties: Mapping[str, Any]) 
     """
     for name, value in arguments.items():
         schema = properties.get(name, {})
-        each = schema.get("anyOf", [schema])
-        types = [item.get("type") for item in each]
-        if None in types or _json_types(value) & set(types):
-            continue
-        return f"invalid_arguments: {name}: should be {' or '.join(types)}"
+        types = [kind.get("type") for kind in schema.get("anyOf", [schema])]
+        # What has no type, or a list of them, is left to pydantic.
+        if all(isinstance(each, str) for each in types) and not _json_types(value) & set(types):
+            return f"invalid_arguments: {name}: should be {' or '.join(types)}"
     return None
 
 

@@ -339,10 +339,16 @@ class GuardedServer(MCPServer[None]):
 
     def _may(self, name: str, changes: bool = False) -> bool:
         call = _current.get()
-        scopes = call.scopes if call is not None else None
-        alias_of = self._alias_of.get(name, "")
-        refusal = self._policy.refusal(name, changes=changes, scopes=scopes, alias_of=alias_of)
-        return refusal is None
+        return self._refusal(name, changes, call.scopes if call is not None else None) is None
+
+    def _refusal(self, name: str, changes: bool, scopes: Collection[str] | None) -> str | None:
+        """Why the policy does not let a registered name be used, or None when it does."""
+        own = self._own_name(name)
+        return self._policy.refusal(name, changes=changes, scopes=scopes, alias_of=own)
+
+    def _own_name(self, name: str) -> str:
+        """The name of what a registered name stands for; most stand for themselves."""
+        return self._alias_of.get(name, name)
 
     # --- Running: what is raised becomes what the client may read ----------------------------
 
@@ -527,8 +533,8 @@ class GuardedServer(MCPServer[None]):
         refusal, known = self._resolve(call, params)
         # All that is unknown shares one bucket: names that do not exist are endless. Only what
         # has a token is looked at whole, or calls too many would cost as much as others.
-        name = self._alias_of.get(call.name, call.name)
-        wait = self._buckets.take((call.caller, call.method, name) if known else call.caller)
+        bucket = (call.caller, call.method, self._own_name(call.name))
+        wait = self._buckets.take(bucket if known else call.caller)
         if wait:
             self._write_down(call, params, MAX_LIMITED)
             raise _Stop(
@@ -581,10 +587,7 @@ class GuardedServer(MCPServer[None]):
             uri = {"uri": written} if method == "resources/read" else None
             stop = _Stop("refused", f"Unknown {kind}: {shortened(written)}", data=uri)
             return stop, False
-        alias_of = self._alias_of.get(registered, "")
-        why = self._policy.refusal(
-            registered, changes=call.changes, scopes=call.scopes, alias_of=alias_of
-        )
+        why = self._refusal(registered, call.changes, call.scopes)
         if why is None:
             return None, True
         return _Stop("refused", f"denied: {kind} {shortened(written)}: {why}"), True

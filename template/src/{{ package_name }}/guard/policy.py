@@ -46,7 +46,7 @@ class Policy:
         return [glob for glob in globs if not any(map(_any_of([glob]).match, names))]
 
     def refusal(
-        self, name: str, *, changes: bool, scopes: Collection[str] | None, alias_of: str = ""
+        self, name: str, *, changes: bool, scopes: Collection[str] | None, alias_of: str
     ) -> str | None:
         """Why this name may not be used, or None when it may.
 
@@ -54,7 +54,8 @@ class Policy:
             name: the registered name.
             changes: whether it may change anything.
             scopes: those of the caller's token; None where callers have none (stdio).
-            alias_of: the name that this is another one of; its denials and scopes count as well.
+            alias_of: the name that this is another one of, or the same; its denials and scopes
+                count as well.
         """
         if self._allowed.match(name) is None:
             return "it is not among the names that the setting guard.allow permits"

@@ -127,7 +127,7 @@ class AuditSettings(BaseModel):
             return None
         return AuditLog.open(
             self.file(default) or "-",
-            key=self._key(),
+            key=self.chain_key(),
             max_bytes=self.max_bytes,
             keep=self.keep,
             fsync=self.fsync,
@@ -144,7 +144,8 @@ class AuditSettings(BaseModel):
             ConfigError: the file or its folder cannot be used.
         """
         if file := self.file(default):
-            probe(file, self._key())
+            probe(file, self.chain_key())
 
-    def _key(self) -> bytes | None:
+    def chain_key(self) -> bytes | None:
+        """Return the key of the hash chain; None for a chain without one."""
         return self.key.get_secret_value().encode() if self.key is not None else None

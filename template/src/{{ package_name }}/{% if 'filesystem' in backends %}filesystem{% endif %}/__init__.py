@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError
 from ..prefix import PREFIX
 from .match import MAX_PATTERN_CHARS
+from .settings import ALLOWED_PATHS
 
 if TYPE_CHECKING:
     from ..backend import Registered
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 __all__ = ["register"]
-
-_SETTING = f"{PREFIX}FILESYSTEM__ALLOWED_PATHS"
 
 
 def register(server: GuardedServer, settings: Settings) -> Registered:
@@ -91,7 +90,7 @@ def hidden(folders: Sequence[str], private: Iterable[tuple[Path, bool]]) -> list
             below = _below(root, place)
             if below == Path() or (whole and _below(place, root) is not None):
                 raise ConfigError(
-                    f"{_SETTING}: {folder} holds files of the server itself (its audit log, "
+                    f"{ALLOWED_PATHS}: {folder} holds files of the server itself (its audit log, "
                     "secrets, settings or code; with python -m all of where it was started); name "
                     "another folder, or move them"
                 )
@@ -122,5 +121,5 @@ def _same(one: Path, other: Path) -> bool:
 def _pattern(below: Path) -> str:
     pattern = "/" + re.sub(r"([*?\[\]{}\\])", r"\\\1", below.as_posix())
     if len(pattern) > MAX_PATTERN_CHARS:
-        raise ConfigError(f"{_SETTING}: files of the server lie too deep in one; move them")
+        raise ConfigError(f"{ALLOWED_PATHS}: files of the server lie too deep in one; move them")
     return pattern

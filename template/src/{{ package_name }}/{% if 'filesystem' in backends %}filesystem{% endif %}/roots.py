@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ConfigError
-from ..prefix import PREFIX
 from . import beneath
 from .beneath import Identity, identity
+from .settings import ALLOWED_PATHS
 
-_SETTING = f"{PREFIX}FILESYSTEM__ALLOWED_PATHS"
 _NEVER_BELOW = ("/proc", "/sys", "/dev")
 
 
@@ -65,7 +64,7 @@ def open_roots(specs: Sequence[RootSpec]) -> tuple[Root, ...]:
             "Python; run it in WSL or in a container"
         )
     if not specs:
-        raise ConfigError(f'{_SETTING}: write the folders to serve, such as ["/srv/docs"]')
+        raise ConfigError(f'{ALLOWED_PATHS}: write the folders to serve, such as ["/srv/docs"]')
     roots: dict[Identity, Root] = {}
     try:
         for spec in specs:
@@ -86,7 +85,7 @@ def close_roots(roots: Iterable[Root]) -> None:
 
 
 def _open_root(spec: RootSpec) -> Root:
-    where = f"{_SETTING}: {spec.path}"
+    where = f"{ALLOWED_PATHS}: {spec.path}"
     try:
         fd = os.open(spec.path, beneath.DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -119,7 +118,7 @@ def _checked_root(spec: RootSpec, fd: int, where: str) -> Root:
 def _merged(known: Root, again: Root) -> Root:
     os.close(again.fd)
     if known.writable != again.writable:
-        raise ConfigError(f"{_SETTING}: {again.path} is there twice, read-only and writable")
+        raise ConfigError(f"{ALLOWED_PATHS}: {again.path} is there twice, read-only and writable")
     return replace(known, spellings=tuple(dict.fromkeys(known.spellings + again.spellings)))
 
 

@@ -189,24 +189,29 @@ def _regular(pattern: str, deadline: Deadline, ignore_case: bool) -> Wanted:
         ) from None
     finally:
         re2.purge()  # it would keep 128 of them, with all their memory
-
     if compiled.programsize > _MAX_STEPS:
         raise Refused("invalid_arguments", "the pattern is too large; repeat fewer things in it")
 
     def over(data: bytes) -> Haystack[bytes]:
         def find(start: int) -> int:
-            while start <= len(data):
+            for begin, end in _blocks(data, start):
                 deadline.check()
-                end = data.find(b"\n", min(start + _BLOCK, len(data)), start + _LONGEST_LINE)
-                end = end if end >= 0 else min(start + _LONGEST_LINE, len(data))
-                match = compiled.search(data, start, end)
-                if match is not None:
+                if match := compiled.search(data, begin, end):
                     at = int(match.start())
                     # After the newline at its end a file has no line more.
                     return -1 if at == len(data) and data.endswith(b"\n") else at
-                start = end + (data[end : end + 1] == b"\n" or end == len(data))
             return -1
 
         return Haystack(data, b"\n", find)
 
     return over
+
+
+def _blocks(data: bytes, start: int) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of blocks from an index on: whole lines, but 1 MiB of a longer one."""
+    while start < len(data):
+        limit = min(start + _LONGEST_LINE, len(data))
+        newline = data.find(b"\n", start + _BLOCK, limit)
+        end = limit if newline < 0 else newline
+        yield start, end
+        start = end + data.startswith(b"\n", end)

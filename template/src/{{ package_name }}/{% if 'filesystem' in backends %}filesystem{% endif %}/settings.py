@@ -9,7 +9,10 @@ from pydantic_settings import NoDecode
 
 from ..errors import Refused
 from ..lists import as_list
+from ..prefix import PREFIX
 from .match import compile_glob
+
+ALLOWED_PATHS = f"{PREFIX}FILESYSTEM__ALLOWED_PATHS"  # for errors
 
 KIB = 1024
 MIB = 1024 * KIB
