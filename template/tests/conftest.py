@@ -2,6 +2,7 @@
 """What all tests share: the package, whatever its name, and a real client for the server."""
 
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -49,6 +50,16 @@ def command(*args: str | Path, probe: bool = False) -> list[str]:
     """Return the command line that starts the server, or the one with the tools of probe.py."""
     start = [str(ROOT / "tests" / "probe.py")] if probe else ["-P", "-m", PACKAGE]
     return [sys.executable, *start, *map(str, args)]
+
+
+def run(
+    *args: str | Path, home: Path, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end, with nothing on stdin."""
+    return subprocess.run(
+        command(*args), env=environment(str(home), env), cwd=cwd, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
 
 
 @asynccontextmanager

@@ -10,20 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import NO_SETTINGS, PACKAGE, ROOT, command, environment, module, serve, var
+from conftest import NO_SETTINGS, PACKAGE, ROOT, module, run, serve, var
 from pydantic import BaseModel, Field, Secret, SecretBytes, SecretStr
 
 COMMAND = PACKAGE.replace("_", "-")
-
-
-def run(
-    *args: str | Path, home: Path, env: dict[str, str] | None = None, cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end, with nothing on stdin."""
-    return subprocess.run(
-        command(*args), env=environment(str(home), env), cwd=cwd, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
 
 
 def test_help_names_every_setting(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import PACKAGE, ROOT, command, environment, module, serve, text_of, var
+from conftest import PACKAGE, ROOT, command, environment, module, run, serve, text_of, var
 from mcp import Client, MCPError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("GEN-7")]
@@ -28,13 +28,6 @@ setting = pytest.mark.setting
 def audit_file(home: Path) -> Path:
     """Return where the audit log goes when nothing else is said."""
     return home / ".local" / "state" / PACKAGE.replace("_", "-") / "audit.jsonl"
-
-
-def run(*args: str | Path, home: Path, env: dict[str, str] | None = None) -> Any:
-    return subprocess.run(
-        command(*args), env=environment(str(home), env), stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
 
 
 def test_every_documented_variable_has_a_test() -> None:
@@ -385,6 +378,23 @@ def test_a_secret_file_that_would_be_left_out_stops_the_start(tmp_path: Path, pr
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert var("AUDIT__KEY") in done.stderr.upper()
+
+
+def test_a_secret_file_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error speaks of the folder of secrets, not of the env file that is read beside it."""
+
+    def denied(*_: object) -> None:
+        raise PermissionError
+
+    secret = tmp_path / var("AUDIT__KEY")
+    secret.touch()
+    monkeypatch.setenv(var("SECRETS_DIR"), str(tmp_path))
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(module("errors").ConfigError) as raised:
+        module("settings").load()
+    assert str(raised.value).startswith(f"{var('SECRETS_DIR')}: {secret.name} ")
 
 
 def test_secret_files_as_kubernetes_mounts_them(tmp_path: Path) -> None:

@@ -2,28 +2,19 @@
 """Folders on the command line."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import PACKAGE, command, environment, var
+from conftest import PACKAGE, run, var
 
 COMMAND = PACKAGE.replace("_", "-")
-
-
-def run(*args: str | Path, home: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in ``home`` to its end, with nothing on stdin."""
-    return subprocess.run(
-        command(*args), env=environment(str(home), env), cwd=home, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
 
 
 def test_a_snippet_names_folders_by_absolute_paths(tmp_path: Path) -> None:
     """A client starts the server from anywhere; a folder's mode stays with it."""
     for name in ("docs", "notes"):
         (tmp_path / name).mkdir()
-    done = run("docs", "notes:ro", "--print-config", "cursor", home=tmp_path)
+    done = run("docs", "notes:ro", "--print-config", "cursor", home=tmp_path, cwd=tmp_path)
     entry = json.loads(done.stdout)["mcpServers"][COMMAND]
     assert entry["args"][-2:] == [str(tmp_path / "docs"), f"{tmp_path / 'notes'}:ro"]
     assert var("FILESYSTEM__ALLOWED_PATHS") not in entry.get("env", {})
@@ -32,7 +23,7 @@ def test_a_snippet_names_folders_by_absolute_paths(tmp_path: Path) -> None:
 def test_a_folder_wins_over_the_environment(tmp_path: Path) -> None:
     """An argument is a flag."""
     (tmp_path / "docs").mkdir()
-    assert str(tmp_path / "docs") in run("docs", "--check", home=tmp_path).stdout
+    assert str(tmp_path / "docs") in run("docs", "--check", home=tmp_path, cwd=tmp_path).stdout
 
 
 @pytest.mark.parametrize("flags", [["--check"], ["--print-config", "cursor"], []])
@@ -66,7 +57,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path, folder: str) -> None:
 def test_a_pattern_that_can_match_nothing_is_refused(tmp_path: Path, pattern: str) -> None:
     """What it is to protect would be served."""
     deny = json.dumps([pattern.format(root=tmp_path / "files")])
-    done = run("--check", home=tmp_path, **{var("FILESYSTEM__DENY"): deny})
+    done = run("--check", home=tmp_path, env={var("FILESYSTEM__DENY"): deny})
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert var("FILESYSTEM__DENY") in done.stderr
@@ -75,6 +66,6 @@ def test_a_pattern_that_can_match_nothing_is_refused(tmp_path: Path, pattern: st
 def test_a_start_that_is_refused_leaves_no_audit_log(tmp_path: Path) -> None:
     """Least of all in a folder that was to be served."""
     log = tmp_path / "files" / "audit.jsonl"
-    done = run(home=tmp_path, **{var("AUDIT__PATH"): str(log)})
+    done = run(home=tmp_path, env={var("AUDIT__PATH"): str(log)})
     assert done.returncode == 1
     assert list((tmp_path / "files").iterdir()) == []
