@@ -47,7 +47,9 @@ def test_folders_are_named_in_one_way(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", ["", ":ro"])
 def test_an_empty_folder_is_refused(tmp_path: Path, folder: str) -> None:
     """A variable of the shell that is not set must not serve wherever the server is started."""
-    done = run(folder, "--check", home=tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = run(folder, "--check", home=tmp_path, cwd=elsewhere)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
 
