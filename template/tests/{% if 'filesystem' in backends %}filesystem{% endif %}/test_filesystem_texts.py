@@ -313,8 +313,9 @@ def test_regular_expressions() -> None:
     data = block * 10_000 + b"ab\n" + block * 3_000 + b"xab"
     assert places(data, "^ab$|xab$", regex=True) == [(10_001, 1), (13_002, 1)]
     assert places(data, "^y{99}$|^z", regex=True) == []
-    every = [(number, 96) for number in range(1, 9_001)]
-    assert places(block * 9_000, "y{5}$", regex=True) == every
+    # This line lies across the place where the first block would end.
+    across = block * 2_595 + b"y" * 99 + b"q\n" + block * 10
+    assert places(across, "q$", regex=True) == [(2_596, 100)]
     assert places(b"z" * 1024 * 1024 + b"needle", "needle", regex=True) == [(1, 1024 * 1024 + 1)]
     long = b"y" * 3_000_000 + b"\nab"
     assert places(long, "^ab$", regex=True) == [(2, 1)]
