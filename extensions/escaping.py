@@ -179,10 +179,10 @@ INSTALLED = set(
     annotated_types anyio ast_serialize attr attrs cffi click colorama cryptography dotenv
     google_re2 h11 httpcore2 httptools httpx2 httpx2_jsfetch idna iniconfig jsonschema
     jsonschema_specifications jwt librt mcp mcp_types multipart mypy mypy_extensions opentelemetry
-    opentelemetry_api packaging pathspec pluggy py pycparser pydantic pydantic_core
-    pydantic_settings pygments pyjwt pytest python_dotenv python_multipart pywin32 re2 referencing
-    rpds rpds_py ruff sse_starlette starlette truststore typing_extensions typing_inspection
-    uvicorn uvloop
+    opentelemetry_api packaging pathspec pluggy psycopg psycopg_binary py pycparser pydantic
+    pydantic_core pydantic_settings pygments pyjwt pymysql pytest python_dotenv python_multipart
+    pywin32 re2 referencing rpds rpds_py ruff sse_starlette starlette truststore types_pymysql
+    typing_extensions typing_inspection tzdata uvicorn uvloop
     """.split()  # noqa: SIM905  one name a line would hide the rest of this file
 )
 

@@ -22,9 +22,19 @@ TEMPLATE = REPOSITORY / "template"
 ESCAPING = REPOSITORY / "extensions" / "escaping.py"
 QUESTIONS = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
 BACKENDS: list[str] = list(QUESTIONS["backends"]["choices"].values())
+ENGINES: list[str] = list(QUESTIONS["database_engine"]["choices"].values())
 COMBINATIONS = [
     list(chosen) for size in range(1, len(BACKENDS) + 1) for chosen in combinations(BACKENDS, size)
 ]
+# The answers that decide of what a project consists, by a name for each.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "-".join([*chosen, *([engine] if "database" in chosen else [])]): {
+        "backends": chosen,
+        "database_engine": engine,
+    }
+    for chosen in COMBINATIONS
+    for engine in ENGINES
+}
 CACHES = shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache")
 
 

@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import BACKENDS, COMBINATIONS, QUESTIONS, TEMPLATE, render, run, snapshot
+from conftest import BACKENDS, ENGINES, QUESTIONS, TEMPLATE, VARIANTS, render, run, snapshot
 
 MARKERS = ("managed:", "merged:", "yours:", "managed by Copier")
 COMMENTED = (".py", ".toml", ".yml", ".yaml", ".md", ".sh", ".jinja")
 
 
 @pytest.mark.promise("TPL-2")
-@pytest.mark.parametrize("backends", COMBINATIONS, ids="-".join)
+@pytest.mark.parametrize("answers", VARIANTS.values(), ids=VARIANTS)
 def test_a_render_parses_and_ruff_has_nothing_to_change(
-    template: Path, tmp_path: Path, backends: list[str]
+    template: Path, tmp_path: Path, answers: dict[str, Any]
 ) -> None:
     """Every generated file parses; the formatter and the linter are content with a fresh render."""
-    project = render(template, tmp_path / "p", backends=backends)
+    project = render(template, tmp_path / "p", **answers)
     for path, content in snapshot(project).items():
         parse(path, content.decode())
     run("ruff", "format", "--check", ".", cwd=project)
@@ -89,14 +89,23 @@ def test_each_file_says_in_its_first_line_who_owns_it(template: Path, tmp_path: 
 
 
 def test_a_backend_that_is_not_chosen_leaves_no_trace(template: Path, tmp_path: Path) -> None:
-    """No file of a project speaks of a backend that it does not have."""
-    for backends in COMBINATIONS:
-        project = render(template, tmp_path / "-".join(backends), backends=backends)
-        missing = set(BACKENDS) - set(backends)
+    """No file of a project speaks of a backend that it does not have, nor of another engine."""
+    for name, answers in VARIANTS.items():
+        project = render(template, tmp_path / name, **answers)
+        missing = {f"{backend}." for backend in BACKENDS if backend not in answers["backends"]}
+        if "database" in answers["backends"]:
+            missing |= {module for engine in ENGINES if engine not in name for module in OF[engine]}
         for path, content in snapshot(project).items():
-            for backend in missing:
-                assert backend not in path
-                assert f"{backend}." not in content.decode(), path
+            for word in missing:
+                assert word.strip(".") not in path.split("/")
+                assert word not in content.decode(), f"{path}: {word}"
+
+
+OF = {
+    "sqlite": ("set_authorizer", "SQLITE_LIMIT"),
+    "postgresql": ("psycopg", "postgresql://reader"),
+    "mysql": ("pymysql", "mysql://reader"),
+}
 
 
 @pytest.mark.parametrize(

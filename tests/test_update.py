@@ -393,3 +393,41 @@ def test_the_answers_file_is_what_copier_needs(template: Path, tmp_path: Path) -
     assert answers["description"] == 'it\'s "quoted": #1'
     assert answers["backends"] == ["filesystem"]
     assert "_src_path" in answers
+
+
+QUERY = """
+[queries.mine]
+description = "Mine."
+sql = "SELECT 1"
+"""
+
+
+def test_a_database_is_added_its_engine_changed_and_dropped(tmp_path: Path) -> None:
+    """Each step is a fresh render but for what is yours; the queries of your own stay."""
+    template = make_releases(tmp_path)
+    project = generate(template, tmp_path / "project", "v1.0.0")
+    mine = edit_what_is_yours(project)
+    queries = project / "src/demo_server/custom/queries.toml"
+    answers: dict[str, Any] = {"backends": ["filesystem", "database"]}
+    for step, engine in enumerate(("sqlite", "postgresql", "mysql", "sqlite")):
+        changed = {"database_engine": engine} if step else answers
+        update(project, VcsRef.CURRENT, data=changed)
+        assert_no_conflict(project)
+        here = snapshot(project)
+        fresh_folder = tmp_path / f"fresh{step}"
+        answers["database_engine"] = engine
+        fresh = snapshot(generate(template, fresh_folder, "v1.0.0", **answers))
+        yours = {*mine, "src/demo_server/custom/queries.toml"}
+        for file in fresh.keys() - yours - {".copier-answers.yml"}:
+            assert here[file] == fresh[file], f"{engine}: {file}"
+        assert here.keys() - fresh.keys() <= yours, engine
+        for file, text in mine.items():
+            assert text in here[file].decode(), f"{engine}: {file}"
+        if not step:
+            queries.write_text(QUERY, encoding="utf-8")
+        assert queries.read_text(encoding="utf-8") == QUERY
+        commit(project, f"feat: {engine}")
+    update(project, VcsRef.CURRENT, data={"backends": ["filesystem"]})
+    assert not (project / "src/demo_server/database").exists()
+    assert not (project / "tests/database").exists()
+    assert queries.read_text(encoding="utf-8") == QUERY

@@ -1,11 +1,13 @@
 # managed: part of the template; modelctx updates may rewrite it. Your tests live in tests/custom/.
 """What all tests share: the package, whatever its name, and a real client for the server."""
 
+import atexit
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory, TemporaryFile
@@ -43,7 +45,20 @@ def environment(home: str, env: Mapping[str, str] | None = None) -> dict[str, st
         files = Path(home) / "files"
         files.mkdir(exist_ok=True)
         least[var("FILESYSTEM__ALLOWED_PATHS")] = str(files)
+    if (ROOT / "src" / PACKAGE / "database").is_dir():
+        least[var("DATABASE__URL")] = database_url()
     return {**least, **(env or {})}
+
+
+@cache
+def database_url() -> str:
+    """Return the address of an empty database, which is there until the tests end.
+
+    Without the engine's server the test is skipped, and says how to start it.
+    """
+    made = ExitStack()
+    atexit.register(made.close)
+    return str(made.enter_context(import_module("testbed").testbed()).url)
 
 
 def command(*args: str | Path, probe: bool = False) -> list[str]:
@@ -70,6 +85,7 @@ async def serve(
     timeout: float = 20,
     stderr: TextIO | None = None,
     probe: bool = False,
+    elicitation_callback: Any = None,
 ) -> AsyncIterator[Client]:
     """Start the server as a client would and connect the SDK's own client to it.
 
@@ -80,13 +96,16 @@ async def serve(
         timeout: seconds until the whole block is given up.
         stderr: where the server's log goes; by default nowhere.
         probe: serve the tools of probe.py too.
+        elicitation_callback: answers for the user; without it the client cannot ask.
     """
     with TemporaryDirectory() as home, TemporaryFile("w+") as log, anyio.fail_after(timeout):
         started = StdioServerParameters(
             command=sys.executable, args=command(*args, probe=probe)[1:], env=environment(home, env)
         )
         transport = stdio_client(started, errlog=stderr or log)
-        async with Client(transport, mode=mode) as client:
+        async with Client(
+            transport, mode=mode, elicitation_callback=elicitation_callback
+        ) as client:
             yield client
 
 

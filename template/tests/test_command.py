@@ -8,9 +8,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import NO_SETTINGS, PACKAGE, ROOT, module, run, serve, var
+from conftest import NO_SETTINGS, PACKAGE, ROOT, environment, module, run, serve, var
 from pydantic import BaseModel, Field, Secret, SecretBytes, SecretStr
 
 COMMAND = PACKAGE.replace("_", "-")
@@ -92,13 +93,18 @@ def test_a_wrong_flag_is_explained(tmp_path: Path) -> None:
 def test_the_snippet_of_a_client_starts_the_server(tmp_path: Path, client: str) -> None:
     """`--print-config` prints JSON in the client's own shape, with an absolute command that works.
 
-    What is set for the command is set for the client: its environment holds nothing else.
+    What is set for the command is set for the client: its environment holds nothing else, besides
+    secrets, which a client's configuration is no place for.
     """
     done = run("--print-config", client, home=tmp_path, cwd=tmp_path)
     snippet = json.loads(done.stdout)
     entry = snippet["servers" if client == "vscode" else "mcpServers"][COMMAND]
     assert Path(entry["command"]).is_absolute()
-    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **entry.get("env", {})}
+    url = var("DATABASE__URL")
+    secrets = {url: environment(str(tmp_path))[url]} if url in environment(str(tmp_path)) else {}
+    assert not secrets.keys() & entry.get("env", {}).keys()
+    assert all(name in done.stderr for name in secrets)
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **secrets, **entry.get("env", {})}
     started = subprocess.run(
         [entry["command"], *entry["args"], "--check"], env=env, cwd="/",
         capture_output=True, text=True, timeout=30, check=False,
@@ -335,3 +341,37 @@ def test_the_server_reads_env_files_of_the_project_only() -> None:
     """The file that is read without being named lies beside pyproject.toml."""
     found = module("settings").env_file()
     assert found is None or found == ROOT / ".env"
+
+
+@pytest.mark.anyio
+@pytest.mark.promise("GEN-1")
+async def test_every_argument_is_bounded() -> None:
+    """No argument of any tool is a text, number or list without a limit."""
+
+    def check(where: str, schema: dict[str, Any], root: dict[str, Any]) -> None:
+        if "$ref" in schema:
+            schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+        kind = schema.get("type")
+        for each in schema.get("anyOf", []):
+            check(where, each, root)
+        if "enum" in schema or "anyOf" in schema or kind in ("boolean", "null"):
+            return
+        if kind == "string":
+            assert "maxLength" in schema or "pattern" in schema, where
+        elif kind in ("integer", "number"):
+            assert "minimum" in schema, where
+            assert "maximum" in schema, where
+        elif kind == "array":
+            assert "maxItems" in schema, where
+            check(f"{where}[]", schema["items"], root)
+        else:
+            assert kind == "object", where
+            assert schema["additionalProperties"] is False, where
+            for name, each in schema["properties"].items():
+                check(f"{where}.{name}", each, root)
+
+    async with serve(env={var("READ_ONLY"): "false"}) as client:
+        tools = (await client.list_tools()).tools
+    assert tools
+    for tool in tools:
+        check(tool.name, tool.input_schema, tool.input_schema)

@@ -49,6 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.print_config:
             check(settings, quiet=True)  # a client would only say that the server does not start
             print(snippet(options.print_config, settings))
+            for name in left_out():
+                print(
+                    f"{name} is a secret, so it is not in there: write it into .env or a file of "
+                    f"{SECRETS_DIR}",
+                    file=sys.stderr,
+                )
             return 0
         return check(settings) if options.check else serve(settings)
     except ConfigError as error:
@@ -224,6 +230,12 @@ def launch(settings: Settings) -> dict[str, Any]:
         kept.setdefault(f"{PREFIX}AUDIT__PATH", str(log))
     entry: dict[str, Any] = {"command": command[0], "args": [*command[1:], *map(absolute, folders)]}
     return {**entry, "env": kept} if kept else entry
+
+
+def left_out() -> list[str]:
+    """Return the secrets that only the environment names: a client will not start with them."""
+    named = [variable(path) for path, field in fields() if secret(field.annotation)]
+    return [name for name in named if os.environ.get(name)]
 
 
 def overrides(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -39,6 +39,8 @@ def private_places(settings: Settings) -> list[tuple[Path, bool]]:
         parts.append(file.parent)
     if file := env_file():
         parts.append(file)
+    for _, section in settings:  # such as the file of a database that is served
+        parts += getattr(section, "private_files", list)()
     if folder := os.environ.get(SECRETS_DIR):
         whole.append(Path(folder))
         parts += Path(folder).iterdir()

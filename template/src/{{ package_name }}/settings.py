@@ -7,6 +7,7 @@ the environment, the environment over ``.env``, ``.env`` over a secret file, tha
 An unknown or invalid setting stops the start: a typing error must not switch off a protection.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -21,6 +22,7 @@ from typing import (
     get_type_hints,
     is_typeddict,
 )
+from urllib.parse import unquote, urlsplit
 
 from dotenv.parser import parse_stream
 from pydantic import (
@@ -206,7 +208,9 @@ def secrets(value: Any) -> Iterator[str]:
     """Yield every secret that settings hold, so that logs can be searched for it."""
     if isinstance(value, (SecretStr, SecretBytes, Secret)):
         held = value.get_secret_value()
-        yield held.decode("utf-8", "replace") if isinstance(held, bytes) else str(held)
+        text = held.decode("utf-8", "replace") if isinstance(held, bytes) else str(held)
+        yield text
+        yield from _passwords_in(text)
     elif isinstance(value, BaseModel):
         yield from secrets(dict(value))
     elif is_dataclass(value):
@@ -216,6 +220,14 @@ def secrets(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple, set, frozenset)):
         for item in value:
             yield from secrets(item)
+
+
+def _passwords_in(url: str) -> Iterator[str]:
+    """Yield the password in an address, as it is written there and as it is meant."""
+    with contextlib.suppress(ValueError):
+        password = urlsplit(url).password if "://" in url else None
+        if password:
+            yield from {password, unquote(password)}
 
 
 def env_file() -> Path | None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import module
 
-cursor = module("filesystem.cursor")
+cursor = module("cursor")
 edits = module("filesystem.edits")
 ignore = module("filesystem.ignore")
 limits = module("filesystem.limits")

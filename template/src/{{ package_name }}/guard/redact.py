@@ -103,6 +103,22 @@ def _replacement(match: re.Match[str]) -> str:
     return f"{url}{HIDDEN}@" if url is not None else HIDDEN
 
 
+def _texts(value: object) -> list[str]:
+    """Return every text of a JSON value, names too, in any order."""
+    found: list[str] = []
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, str):
+            found.append(each)
+        elif isinstance(each, dict):
+            found += each.keys()
+            left += each.values()
+        elif isinstance(each, list):
+            left += each
+    return found
+
+
 class Redactor:
     """Takes secrets out of text and of the arguments of a call.
 
@@ -124,13 +140,17 @@ class Redactor:
 
     def own_values(self, value: Any) -> Any:
         """The JSON value without this server's own secrets, in every text of it."""
-        if self._known is None:
+        # One search for all texts: most results hold no secret, and many texts.
+        if self._known is None or self._known.search("\n".join(_texts(value))) is None:
             return value
+        return self._without_own(value)
+
+    def _without_own(self, value: Any) -> Any:
         if isinstance(value, str):
             return self.own(value)
         if isinstance(value, dict):
-            return {self.own(name): self.own_values(item) for name, item in value.items()}
-        return [self.own_values(item) for item in value] if isinstance(value, list) else value
+            return {self.own(name): self._without_own(item) for name, item in value.items()}
+        return [self._without_own(item) for item in value] if isinstance(value, list) else value
 
     def text(
         self, text: str, limit: int = _MAX_TEXT, credentials: re.Pattern[str] = _IN_TEXT

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal
 
+from ..cursor import decode, encode
 from ..errors import Refused
-from .cursor import decode, encode
 from .limits import Deadline
 from .match import Glob, compile_glob
 from .refusals import short

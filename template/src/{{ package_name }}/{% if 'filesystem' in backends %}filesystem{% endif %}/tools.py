@@ -25,9 +25,9 @@ from mcp.types import (
 )
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..cursor import MAX_CURSOR_CHARS
 from ..errors import Refused
 from . import lines, results
-from .cursor import MAX_CURSOR_CHARS
 from .edits import Replacement, fenced
 from .files import Content, Files, sha256
 from .limits import Deadline, Workers

@@ -15,7 +15,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import Refused
+from .errors import Refused
 
 MAX_CURSOR_CHARS = 16_384
 _DIGEST_BYTES = 12
