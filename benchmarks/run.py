@@ -1,10 +1,11 @@
 """Measure a generated server beside what it has to stand up to: `uv run python benchmarks/run.py`.
 
 What stands in one row of the table takes turns within one run, since a busy machine slows down
-whoever happens to be next. CPU is what all threads of a process used, the least of all rounds:
-other programs hardly disturb it. Wall is the median. Read the ratios rather than the times.
+whoever happens to be next. CPU is what all threads of a process and of its children used, the least
+of all rounds: other programs hardly disturb it. Wall is the median. Read the ratios rather than the
+times.
 
-Linux only. Needs uv, git and, for the reference server, npm. Everything is made in a temporary
+Linux only. Needs uv, git and, for the servers on Node, npm. Everything is made in a temporary
 folder, and nothing is written but the table.
 """
 
@@ -16,12 +17,13 @@ import os
 import platform
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -31,6 +33,7 @@ from typing import Any, Self
 
 HERE = Path(__file__).resolve().parent
 REFERENCE = "@modelcontextprotocol/server-filesystem@2026.8.31"
+DBHUB = "@bytebase/dbhub@1.4.0"
 NODE = "node@24.21.0"
 SERVERS = HERE / "servers.py"
 # One client of a benchmark makes more calls than the default permits. Each is still counted.
@@ -81,8 +84,17 @@ class Server:
             self._write(b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
 
     def cpu(self) -> float:
-        """Return the CPU seconds that all threads of the process have used so far."""
-        return time.clock_gettime(self._cpu_clock)
+        """Return the CPU seconds that the process and all below it have used so far.
+
+        Of children that have ended the kernel counts hundredths of a second.
+        """
+        pids = descendants(self._process.pid)
+        return time.clock_gettime(self._cpu_clock) + sum(map(used_by, pids)) + self._ended()
+
+    def _ended(self) -> float:
+        """Return the CPU seconds of children that have ended: cutime and cstime, proc(5)."""
+        status = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(status[13]) + int(status[14])) / os.sysconf("SC_CLK_TCK")
 
     def request(self, method: str, **params: Any) -> bytes:
         """Write down a request as a line."""
@@ -128,9 +140,9 @@ class Lab:
 
     root: Path
 
-    def start(self, *command: str | Path, era: str = MODERN) -> Server:
+    def start(self, *command: str | Path, era: str = MODERN, **settings: str) -> Server:
         """Start a server with nothing of the developer's own in its environment but PATH."""
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.root / "home")}
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.root / "home"), **settings}
         return Server([str(part) for part in command], env, era)
 
     @cached_property
@@ -148,30 +160,70 @@ class Lab:
         run(*git, "tag", "v1.0.0")
         return made
 
-    def generate(self) -> Path:
+    def generate(self, backend: str = "filesystem") -> Path:
         """Generate a project, as a user does."""
         project = Path(tempfile.mkdtemp(dir=self.root)) / "bench-server"
         copy = ("copy", "--trust", "--defaults", "--quiet", "-d", "project_name=bench server")
-        run(sys.executable, "-m", "copier", *copy, str(self.template), str(project))
+        chosen = ("-d", f"backends=[{backend}]")
+        run(sys.executable, "-m", "copier", *copy, *chosen, str(self.template), str(project))
         return project
 
-    @cached_property
-    def venv(self) -> Path:
-        """Return the folder of the commands of a project, installed as its README says."""
-        project = self.generate()
+    def install(self, project: Path) -> Path:
+        """Install a project as its README says, and return the folder of its commands."""
         sync = ("uv", "sync", "--quiet", "--no-dev", "--compile-bytecode")
         run(*sync, "--python", sys.executable, "--directory", str(project))
         return project / ".venv" / "bin"
 
     @cached_property
-    def reference(self) -> list[str]:
-        """Return the command of the reference server, or nothing where there is no npm."""
+    def venv(self) -> Path:
+        """Return the folder of the commands of a project that serves files."""
+        return self.install(self.generate())
+
+    @cached_property
+    def database_venv(self) -> Path:
+        """Return the folder of the commands of a project that serves a database."""
+        return self.install(self.generate("database"))
+
+    def node(self, package: str) -> list[str]:
+        """Return the command of a server on Node, or nothing where there is no npm."""
         if not shutil.which("npm"):
             return []
-        modules = self.root / "node" / "node_modules"
-        run("npm", "install", "--silent", "--prefix", str(modules.parent), NODE, REFERENCE)
-        entry = modules / "@modelcontextprotocol/server-filesystem/dist/index.js"
-        return [str(modules / "node/bin/node"), str(entry)]
+        name = package.rpartition("@")[0]
+        modules = self.root / name.replace("/", "-") / "node_modules"
+        # Drivers of other databases are optional.
+        options = ("--silent", "--omit=optional", "--prefix", str(modules.parent))
+        run("npm", "install", *options, NODE, package)
+        return [str(modules / "node/bin/node"), str(modules / name / "dist/index.js")]
+
+    @cached_property
+    def reference(self) -> list[str]:
+        """Return the command of the reference server, or nothing where there is no npm."""
+        return self.node(REFERENCE)
+
+    @cached_property
+    def dbhub(self) -> list[str]:
+        """Return the command of the other server of databases, or nothing without npm."""
+        return self.node(DBHUB)
+
+    @cached_property
+    def data(self) -> Path:
+        """Return a database of SQLite with 500 tables, one with a million rows."""
+        file = self.root / "data" / "bench.db"
+        file.parent.mkdir()
+        with closing(sqlite3.connect(file)) as connection, connection:
+            for number in range(498):
+                reference = f"REFERENCES t{number - 1} (id)" if number else ""
+                connection.execute(
+                    f"CREATE TABLE t{number} (id INTEGER PRIMARY KEY, before INTEGER {reference}, "
+                    "name TEXT NOT NULL, amount REAL DEFAULT 0, note TEXT, made TEXT)"
+                )
+                connection.execute(f"CREATE INDEX t{number}_name ON t{number} (name, made)")
+            for name, count in (("people", 1000), ("big", 1_000_000)):
+                columns = "id INTEGER PRIMARY KEY, name TEXT, score REAL, city TEXT"
+                connection.execute(f"CREATE TABLE {name} ({columns})")
+                rows = ((i, f"name {i}", i / 8, f"city {i % 50}") for i in range(count))
+                connection.executemany(f"INSERT INTO {name} VALUES (?, ?, ?, ?)", rows)
+        return file
 
     @cached_property
     def tree(self) -> Path:
@@ -260,6 +312,136 @@ def files(lab: Lab, rounds: int) -> Iterator[Row]:
             yield Row(what, cost, beside, rest[0] if rest else None, goal)
 
 
+def database(lab: Lab, rounds: int) -> Iterator[Row]:
+    """SQL and the catalogue of SQLite, beside the driver, an echo tool and another server."""
+    python, file = lab.database_venv / "python", lab.data
+    url = {"BENCH_SERVER_DATABASE__URL": f"sqlite:///{file}"}
+    guarded = partial(lab.start, python, SERVERS, "guarded", *UNLIMITED, **url)
+    driver = partial(lab.start, python, SERVERS, "driver", file)
+    project = partial(lab.start, lab.database_venv / "bench-server", **url)
+    yield from database_start(project, driver, rounds)
+    with ExitStack() as stack:
+        ours, bare = stack.enter_context(guarded()), stack.enter_context(driver())
+        others = {"bare SDK server, sqlite3 in its tool": bare}
+        if lab.dbhub:
+            dsn = ("--transport", "stdio", "--dsn", f"sqlite://{file}")
+            others["dbhub"] = stack.enter_context(lab.start(*lab.dbhub, *dsn))
+        one, many = "SELECT 1", "SELECT * FROM people"
+        yield from echo_and_query(ours, rounds)
+        for what, sql, count in (("query, SELECT 1", one, 200), ("query, 1,000 rows", many, 20)):
+            job = ("query", {"sql": sql, "max_rows": 1000})
+            for beside, other in others.items():
+                theirs = ("execute_sql" if beside == "dbhub" else "query", {"sql": sql})
+                yield pair(what, beside, (ours, *job), (other, *theirs), count, rounds)
+            cost, alone = alternate(
+                [partial(calls, ours, *job, count), partial(without_server, file, sql, count)],
+                rounds,
+            )
+            yield Row(what, cost, "sqlite3 alone, without MCP", alone)
+        if "dbhub" in others:
+            peer, search = others["dbhub"], {"object_type": "table", "schema": "main"}
+            table = ("describe_table", {"table": "t250"})
+            full = ("search_objects", {**search, "pattern": "t250", "detail_level": "full"})
+            what = "describe 1 of 500 tables"
+            yield pair(what, "dbhub", (ours, *table), (peer, *full), 50, rounds)
+            listing = ("list_tables", {"limit": 1000})
+            names = ("search_objects", {**search, "limit": 1000})
+            yield pair("list 500 tables", "dbhub", (ours, *listing), (peer, *names), 20, rounds)
+        first = {"sql": "SELECT * FROM big", "max_rows": 1}
+        number = {"sql": "SELECT count(*) FROM big"}
+        candidates = [
+            partial(calls, ours, "query", first, 20),
+            partial(calls, ours, "query", number, 1),
+            partial(without_server, file, str(first["sql"]), 1),
+        ]
+        found, counted, read = alternate(candidates, min(rounds, 5))
+        yield Row("first of 1,000,000 rows", found, "the same server, count(*)", counted, "< 1")
+        yield Row("first of 1,000,000 rows", found, "sqlite3 alone, all rows", read, "< 1")
+
+
+def database_start(
+    project: Callable[[], Server], driver: Callable[[], Server], rounds: int
+) -> Iterator[Row]:
+    """Cold start of a server of a database; its first query has a process to start."""
+
+    def begin(server: Callable[[], Server], method: str, **params: Any) -> Cost:
+        since = time.perf_counter()
+        with server() as started:
+            (answer,) = started.ask(started.request(method, **params))
+            wall = time.perf_counter() - since
+            cost = Cost(started.cpu(), wall)
+            started.result(answer)
+        return cost
+
+    query = {"name": "query", "arguments": {"sql": "SELECT 1"}}
+    jobs: list[tuple[str, str, dict[str, Any]]] = [
+        ("database: start to first tools/list", "tools/list", {}),
+        ("database: start to first SELECT 1", "tools/call", query),
+    ]
+    for what, method, params in jobs:
+        ours, other = alternate(
+            [partial(begin, each, method, **params) for each in (project, driver)], rounds
+        )
+        yield Row(what, ours, "bare SDK server, sqlite3 in its tool", other)
+
+
+def echo_and_query(server: Server, rounds: int) -> Iterator[Row]:
+    """What a query costs beyond an echo on the same server: the statement and its process."""
+    for at_once, what in ((1, "query, SELECT 1"), (16, "query, SELECT 1, 16 at once")):
+        query = partial(calls, server, "query", {"sql": "SELECT 1"}, 320, at_once)
+        echo = partial(calls, server, "echo", {"text": "hello"}, 320, at_once)
+        ours, other = alternate([query, echo], rounds)
+        yield Row(what, ours, "echo on the same server", other, "≤ 1.20")
+
+
+def pair(
+    what: str,
+    beside: str,
+    ours: tuple[Server, str, dict[str, Any]],
+    other: tuple[Server, str, dict[str, Any]],
+    count: int,
+    rounds: int,
+) -> Row:
+    """Measure two servers, each with its own tool, that must find the same."""
+    found = []
+    for server, tool, arguments in (ours, other):
+        (answer,) = server.ask(server.request("tools/call", name=tool, arguments=arguments))
+        found.append(values(server.result(answer)))
+    if found[0] != found[1] or not found[0]:
+        sys.exit(f"{what}: {beside} does not find the same")
+    costs = alternate([partial(calls, *each, count) for each in (ours, other)], rounds)
+    return Row(what, costs[0], beside, costs[1])
+
+
+def values(result: dict[str, Any]) -> list[Any]:
+    """Return what an answer says in any server's words: rows, or names of tables or columns."""
+    found = result.get("structuredContent") or json.loads(result["content"][0]["text"])
+    found = found.get("data", found)
+    if "statements" in found:  # dbhub
+        return [list(row.values()) for row in found["statements"][0]["rows"]]
+    if "results" in found:  # dbhub
+        tables = found["results"]
+        named = tables[0].get("columns") or tables
+    elif "rows" in found:
+        return list(found["rows"])
+    else:
+        named = found.get("columns") or found["tables"]
+    return sorted(each["name"] for each in named)
+
+
+def without_server(file: Path, sql: str, count: int) -> Cost:
+    """Run a statement some times with the driver, in this process; the cost is that of one."""
+    walls: list[float] = []
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+        before = time.process_time()
+        for _ in range(count):
+            since = time.perf_counter()
+            connection.execute(sql).fetchall()
+            walls.append(time.perf_counter() - since)
+        cpu = (time.process_time() - before) / count
+    return Cost(cpu, median(walls))
+
+
 def generate(lab: Lab, rounds: int) -> Iterator[Row]:
     """Generate a project, with Copier's bytecode compiled."""
 
@@ -272,7 +454,7 @@ def generate(lab: Lab, rounds: int) -> Iterator[Row]:
     yield Row("generate a project", cost, goal="< 3000 ms of CPU")
 
 
-BENCHMARKS = {each.__name__: each for each in (start, call, files, generate)}
+BENCHMARKS = {each.__name__: each for each in (start, call, files, database, generate)}
 
 
 def alternate(candidates: list[Callable[[], Cost]], rounds: int) -> list[Cost]:
@@ -324,6 +506,23 @@ def cpu_clock(pid: int) -> int:
     if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
         sys.exit("the CPU time of a process cannot be read here")
     return clock.value
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes below a process."""
+    found: list[int] = []
+    with suppress(OSError):  # it has ended meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *descendants(child)]
+    return found
+
+
+def used_by(pid: int) -> float:
+    """Return the CPU seconds of a process; none when it has ended, see `Server._ended`."""
+    with suppress(OSError):
+        return time.clock_gettime(cpu_clock(pid))
+    return 0.0
 
 
 def children() -> float:
@@ -382,9 +581,13 @@ def table(rows: list[Row], markdown: bool) -> str:
 def machine(lab: Lab) -> str:
     """Say on what and with what was measured."""
     show = "from importlib.metadata import version; print(version('mcp'))"
-    python = str(lab.venv / "python")
+    # Whichever project there is already.
+    installed = vars(lab).get("database_venv") or lab.venv
+    python = str(installed / "python")
     sdk = subprocess.run([python, "-c", show], capture_output=True, text=True, check=True).stdout
-    versions = f"Python {platform.python_version()}, mcp {sdk.strip()}, {NODE}, {REFERENCE}"
+    versions = (
+        f"Python {platform.python_version()}, mcp {sdk.strip()}, {NODE}, {REFERENCE}, {DBHUB}"
+    )
     kernel = platform.release().partition("-")[0]
     where = f"{os.cpu_count()} cores {platform.machine()}, Linux {kernel}"
     return f"{datetime.now(UTC):%Y-%m-%d}; {where}; {versions}"

@@ -1,8 +1,9 @@
-"""The servers that are measured, each with the same echo tool: `python servers.py KIND [FLAG …]`.
+"""The servers that are measured, most with the same echo tool: `python servers.py KIND [FLAG …]`.
 
 - `bare`: the SDK as its documentation shows it.
 - `unguarded`: the SDK's server on the transport of the generated project.
 - `guarded`: the generated project, the tool in the place of custom/tools.py.
+- `driver FILE`: the SDK as its documentation shows it, with a tool that runs SQL in SQLite.
 """
 
 import sys
@@ -51,5 +52,23 @@ def guarded() -> None:
     sys.exit(__main__.main(sys.argv[2:]))
 
 
+def driver() -> None:
+    """Start what somebody writes who wants SQL answered and nothing else."""
+    import sqlite3
+
+    from mcp.server import MCPServer
+
+    server = MCPServer("driver")
+    connection = sqlite3.connect(f"file:{sys.argv[2]}?mode=ro", uri=True)
+
+    @server.tool()
+    async def query(sql: str) -> dict[str, Any]:
+        found = connection.execute(sql)
+        return {"columns": [each[0] for each in found.description], "rows": found.fetchall()}
+
+    server.run()
+
+
 if __name__ == "__main__":
-    {"bare": bare, "unguarded": unguarded, "guarded": guarded}[sys.argv[1]]()
+    kinds = {"bare": bare, "unguarded": unguarded, "guarded": guarded, "driver": driver}
+    kinds[sys.argv[1]]()
