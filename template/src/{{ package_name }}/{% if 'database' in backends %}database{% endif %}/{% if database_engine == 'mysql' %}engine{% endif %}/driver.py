@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pymysql
 from pymysql.connections import Connection
 
+from ..job import Unsuitable
 from .address import Address
 
 if TYPE_CHECKING:
@@ -213,14 +214,17 @@ class Link(_Connection):
         except (pymysql.err.Error, Late, TooLarge, OSError, *NONSENSE):
             self.drop()
 
+    def hang_up(self) -> None:
+        """Let a thread that waits for an answer find the connection closed."""
+        if self._sock is not None:
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+
     def drop(self) -> None:
         """Close the socket at once; PyMySQL would read the rest of a result first."""
         if self._result is not None:
             self._result.unbuffered_active = False
             self._result.has_next = False
-        if self._sock is not None:
-            with contextlib.suppress(OSError):  # for a thread that waits for it
-                self._sock.shutdown(socket.SHUT_RDWR)
         self._force_close()
 
 
@@ -249,10 +253,14 @@ def _context(address: Address) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = address.ssl_mode == "VERIFY_IDENTITY"
     context.verify_mode = ssl.CERT_REQUIRED if address.verifies else ssl.CERT_NONE
-    if address.ssl_ca:
-        context.load_verify_locations(address.ssl_ca)
-    elif address.verifies:
-        context.load_default_certs()
-    if address.ssl_cert:
-        context.load_cert_chain(address.ssl_cert, address.ssl_key)
+    try:
+        if address.ssl_ca:
+            context.load_verify_locations(address.ssl_ca)
+        elif address.verifies:
+            context.load_default_certs()
+        if address.ssl_cert:
+            context.load_cert_chain(address.ssl_cert, address.ssl_key)
+    except OSError:
+        names = "ssl_cert and ssl_key" if address.ssl_cert else "ssl_ca"
+        raise Unsuitable("DATABASE__URL", f"{names}: no such file, or none in PEM") from None
     return context

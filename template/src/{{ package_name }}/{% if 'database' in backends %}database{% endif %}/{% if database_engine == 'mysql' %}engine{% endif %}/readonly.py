@@ -163,7 +163,7 @@ class Session:
             try:
                 kill(self._at(), link.number)
             finally:
-                link.drop()
+                link.hang_up()
 
     def close(self) -> None:
         """Close the connection."""
