@@ -188,9 +188,6 @@ class Session:
         for limit, value in _LIMITS.items():
             connection.setlimit(limit, value)
         connection.execute("PRAGMA temp_store=MEMORY")  # no file beside the database's own
-        connection.execute(
-            "PRAGMA trusted_schema=OFF"
-        )  # sqlite.org/pragma.html#pragma_trusted_schema
         connection.execute("PRAGMA cell_size_check=ON")
         connection.execute("PRAGMA foreign_keys=ON")
         self._introduce(connection)
@@ -272,13 +269,13 @@ class Session:
     def _transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
         """One state of the data for all statements. The authorizer is told who begins and ends."""
         self._ours(connection, "BEGIN IMMEDIATE" if self._config.write else "BEGIN")
-        end = "ROLLBACK"
         try:
             yield
-            end = "COMMIT" if self._config.write else "ROLLBACK"
+            if self._config.write:
+                self._ours(connection, "COMMIT")
         finally:
             if connection.in_transaction:
-                self._ours(connection, end)
+                self._ours(connection, "ROLLBACK")
 
     def _ours(self, connection: sqlite3.Connection, sql: str) -> None:
         connection.set_authorizer(None)
