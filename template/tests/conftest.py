@@ -34,6 +34,10 @@ def var(name: str) -> str:
     return f"{PACKAGE.upper()}_{name}"
 
 
+# For what reads settings in this process: a project that is in use has a .env of its own.
+os.environ[var("ENV_FILE")] = NO_SETTINGS.name
+
+
 def environment(home: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment with nothing of the developer's own settings in it, nor of `.env`.
 

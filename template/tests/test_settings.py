@@ -386,11 +386,15 @@ def test_a_secret_file_that_cannot_be_read_is_named(
 ) -> None:
     """The error speaks of the folder of secrets, not of the env file that is read beside it."""
 
-    def denied(*_: object) -> None:
-        raise PermissionError
-
     secret = tmp_path / var("AUDIT__KEY")
     secret.touch()
+    opened = Path.open
+
+    def denied(path: Path, *args: Any, **options: Any) -> Any:
+        if path == secret:
+            raise PermissionError
+        return opened(path, *args, **options)
+
     monkeypatch.setenv(var("SECRETS_DIR"), str(tmp_path))
     monkeypatch.setattr(Path, "open", denied)
     with pytest.raises(module("errors").ConfigError) as raised:

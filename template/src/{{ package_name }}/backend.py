@@ -14,6 +14,7 @@ class Registered:
         summary: one line for ``--check``: what would be served.
         read: host paths the backend must be able to read while the server runs.
         write: host paths it must be able to read and change.
+        warnings: what the operator will want to know, a line each.
         close: releases what the backend has opened; called once when the server stops.
     """
 
@@ -21,4 +22,5 @@ class Registered:
     summary: str
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     close: Callable[[], None] = lambda: None

@@ -129,6 +129,7 @@ def warnings(built: Built) -> list[str]:
             f"{glob} in {PREFIX}GUARD__ALLOW, DENY or SCOPES matches no tool, prompt or resource"
             for glob in built.server.idle_globs()
         ),
+        *(warning for backend in built.backends for warning in backend.warnings),
     ]
 
 

@@ -426,6 +426,9 @@ async def test_the_catalogue(bed: Any) -> None:
         assert described["primary_key"] == ["id"]
         stats = (await client.call_tool("table_stats", {"table": "items"})).structured_content
         assert stats["approx_rows"] is None or stats["approx_rows"] >= 0
+        where = described["schema"]
+        qualified = await client.call_tool("describe_table", {"table": f"{where}.items"})
+        assert qualified.structured_content == described
         near = await client.call_tool("describe_table", {"table": "itemz"})
         assert near.is_error
         assert "items" in text_of(near)
@@ -518,6 +521,21 @@ async def test_queries(bed: Any, queries: str) -> None:
             assert (await client.call_tool("cheap_items", wrong)).is_error
 
 
+def test_a_named_query_that_is_wrong_is_told_at_the_start(bed: Any, tmp_path: Path) -> None:
+    """It is planned, not run; what is right is not spoken of."""
+    file = tmp_path / "queries.toml"
+    text = NAMED.format(first=testbed.placeholder(1), second=testbed.placeholder(2))
+    wrong = "[queries.wrong]\ndescription = 'x'\nsql = 'SELECT nothing_of_this_name FROM items'\n"
+    file.write_text(text + wrong, encoding="utf-8")
+    env = {var("DATABASE__URL"): bed.url, var("DATABASE__QUERIES"): str(file)}
+    done = run("--check", home=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    (warning,) = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
+    assert "queries.toml: wrong: " in warning
+    assert "nothing_of_this_name" in warning
+    assert "7 tools" in done.stdout
+
+
 @pytest.mark.setting("DATABASE__EXPOSE_SQL")
 async def test_expose_sql(bed: Any, queries: str) -> None:
     """Without it there are named queries and the catalogue."""
@@ -571,6 +589,7 @@ async def test_a_query_that_writes_is_run_when_the_user_confirms_it(
         done = await client.call_tool("rename_item", RENAME)
         assert not done.is_error, text_of(done)
         assert done.structured_content["rows_changed"] == 1
+        assert done.structured_content["rows"] == []
         assert bed.admin("SELECT name FROM items WHERE id = 3") == [("a 'new' name",)]
         assert len(asked) == 1
         assert "rename_item" in asked[0]
@@ -687,6 +706,9 @@ async def test_deny_tables(tmp_path: Path) -> None:
             assert "denied" in await refused(client, "SELECT * FROM hidden_one")
             assert "denied" in await refused(client, "SELECT count(*) FROM hidden_one")
             await query(client, "SELECT * FROM items")
+            described = await client.call_tool("describe_table", {"table": "items"})
+            assert not described.is_error, text_of(described)
+            await client.read_resource("schema://table/items")
         # A table that may be read, or where the database tells which there are, one that is not.
         wrong = "items" if testbed.ENGINE == "mysql" else "no_such_table"
         env = {var("DATABASE__URL"): bed.url, var("DATABASE__DENY_TABLES"): wrong}

@@ -55,15 +55,24 @@ def register(server: GuardedServer, settings: Settings) -> Registered:
         **own.engine_config(),
     }
     reading = Pool(Config(**config), size=own.pool_size, wait=own.pool_timeout)
-    connected = reading.probe()
+    trials = {name: query.trial() for name, query in served.items() if not query.write}
+    connected, wrong = reading.probe(trials)
+    warnings = [f"{named.name}: {name}: {why}" for name, why in wrong.items()]
+    if own.statement_timeout >= settings.guard.timeout:
+        warnings.append(
+            f"{PREFIX}DATABASE__STATEMENT_TIMEOUT has no effect: GUARD__TIMEOUT, which bounds the "
+            "whole call, is not longer"
+        )
     writes = not read_only and any(query.write for query in queries.values())
     writing = Pool(Config(**config, write=True), size=1, wait=own.pool_timeout) if writes else None
     try:
         tools.add_to(server, tools.Tools(reading, writing, own), own, served)
     except ValueError as error:
         raise ConfigError(f"{SETTING}: {error}") from None
-    count = tools.count(own) + len(served)
+    count = tools.count(own) + sum(1 for query in served.values() if writes or not query.write)
     mode = "read, and write by named queries" if writing else "read-only"
+    hidden = len(own.deny_tables) + len(own.deny_columns)
+    denied = f", {hidden} tables and columns denied" if hidden else ""
     read, write = files(config["url"], write=writing is not None)
 
     def close() -> None:
@@ -73,7 +82,8 @@ def register(server: GuardedServer, settings: Settings) -> Registered:
 
     return Registered(
         name="database",
-        summary=f"database: {connected}, {mode}, {count} tools",
+        summary=f"database: {connected}, {mode}, {count} tools{denied}",
+        warnings=tuple(warnings),
         read=read,
         write=write,
         close=close,

@@ -9,8 +9,8 @@ worker starts quickly.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 HEADER_BYTES = 4
@@ -36,6 +36,7 @@ class Config:
         deny_columns: names of columns that may not be read, as ``table.column``.
         schemas: the schemas that may be read; empty for all.
         allow_privileged: serve with a role that may do more than it needs.
+        trials: statements by name, to be planned once and not run, to see whether they are right.
     """
 
     url: str
@@ -47,6 +48,7 @@ class Config:
     deny_columns: Sequence[str] = ()
     schemas: Sequence[str] = ()
     allow_privileged: bool = False
+    trials: Mapping[str, tuple[str, Sequence[Value]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

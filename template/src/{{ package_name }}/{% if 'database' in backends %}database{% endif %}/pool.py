@@ -20,14 +20,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import anyio
 
 from ..errors import ConfigError, Refused
 from ..prefix import PACKAGE, PREFIX
-from .job import HEADER_BYTES, Config, Job, Statement, job_message, pack
+from .job import HEADER_BYTES, Config, Job, Statement, Value, job_message, pack
 
 log = logging.getLogger(__name__)
 
@@ -75,19 +75,30 @@ class Pool:
         self._all: set[_Worker] = set()
         self._closed = False
 
-    def probe(self) -> str:
-        """Connect once and say in a few words to what, before anything is served.
+    def probe(
+        self, trials: Mapping[str, tuple[str, Sequence[Value]]]
+    ) -> tuple[str, Mapping[str, str]]:
+        """Connect once, before anything is served.
+
+        Args:
+            trials: statements by name, to be planned and not run.
+
+        Returns:
+            In a few words, what it is connected to; and what is wrong with which of the trials.
 
         Raises:
             ConfigError: the database cannot be reached or is not what the settings say. In one
                 line, without credentials.
         """
+        tried = replace(self._config, trials=trials)
         seconds = self._config.connect_timeout + _START
+        if trials:
+            seconds += self._config.statement_timeout
         try:
             # Its input ends at once, so it greets and exits. Those that serve are started later,
             # when Landlock confines the server.
             done = subprocess.run(  # noqa: S603
-                _command(), env=_environment(), input=pack(asdict(self._config)), timeout=seconds,
+                _command(), env=_environment(), input=pack(asdict(tried)), timeout=seconds,
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False,
             )  # fmt: skip
             greeting = json.loads(done.stdout[HEADER_BYTES:])
@@ -102,7 +113,7 @@ class Pool:
             raise ConfigError(f"{PREFIX}{greeting['setting']}: {greeting['unsuitable']}")
         if "lost" in greeting:
             raise ConfigError(f"{PREFIX}DATABASE__URL: cannot be reached: {greeting['lost']}")
-        return str(greeting["ready"])
+        return str(greeting["ready"]), greeting["wrong"]
 
     async def run(self, statements: Sequence[Statement], *, rows: int, size: int) -> list[Answer]:
         """Run statements that see one state of the data.

@@ -78,6 +78,17 @@ class Parameter(BaseModel):
             bounds = {"max_length": self.max_length}
         return Annotated[kind, Field(description=self.description or None, **bounds)]
 
+    def example(self) -> Value:
+        """Return a value that it may have."""
+        if self.default is not None or self.optional:
+            return self.default
+        if self.choices:
+            return self.choices[0]
+        if self.type in ("text", "boolean"):
+            return "a" if self.type == "text" else True
+        bound = self.minimum if self.minimum is not None else self.maximum
+        return _TYPES[self.type](1 if bound is None else bound)  # type: ignore[no-any-return]
+
     @property
     def required(self) -> bool:
         """Whether a client has to give it."""
@@ -100,6 +111,10 @@ class Query(BaseModel):
         if len(set(names)) < len(names):
             raise ValueError("two parameters have one name")
         return self
+
+    def trial(self) -> tuple[str, list[Value]]:
+        """Return its SQL and values that it may be planned with."""
+        return self.sql, [each.example() for each in self.parameters]
 
     def values(self, given: dict[str, Value]) -> list[Value]:
         """Return the values of the placeholders, in the order of the parameters."""

@@ -42,6 +42,8 @@ class WriteResult(TypedDict):
     """What a writing query has changed."""
 
     rows_changed: Annotated[int, Field(description="Rows inserted, updated or deleted.")]
+    columns: list[Column]
+    rows: Annotated[list[list[Any]], Field(description="What the statement returns, if anything.")]
     elapsed_ms: Annotated[float, Field(description="Milliseconds it took.")]
 
 

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from ..errors import Refused
 from .engine.readonly import Session
-from .job import HEADER_BYTES, Config, Job, SessionLost, Unsuitable, pack, read_job
+from .job import HEADER_BYTES, Config, Job, SessionLost, Statement, Unsuitable, pack, read_job
 from .rows import Rows
 
 _ROLLBACK_SECONDS = 1.0
@@ -82,7 +82,7 @@ def main() -> None:
     try:
         session: Connection = Session(config)
         session.open()
-        _write(sink, {"ready": session.probe()})
+        _write(sink, {"ready": session.probe(), "wrong": _try(session, config)})
     except Unsuitable as error:
         _write(sink, {"unsuitable": error.message, "setting": error.setting})
         return
@@ -106,6 +106,19 @@ def main() -> None:
             done.clear()
             _serve(session, job, sink)
             done.set()
+
+
+def _try(session: Connection, config: Config) -> dict[str, str]:
+    """Return what is wrong with statements of the operator's, by their names."""
+    wrong = {}
+    for name, (sql, params) in config.trials.items():
+        plan = Statement(sql=sql, params=params, kind="plan")
+        try:
+            session.run(Job(statements=[plan], max_rows=1000, max_bytes=1024 * 1024))
+        except Refused as refused:
+            wrong[name] = refused.message
+        session.renew()
+    return wrong
 
 
 def _serve(session: Connection, job: Job, sink: int) -> None:

@@ -133,7 +133,7 @@ class Catalog:
                     "name": column,
                     "type": declared,
                     "nullable": bool(nullable),
-                    "default": default,
+                    "default": None if default == "NULL" else default,  # as MariaDB writes none
                     "comment": said or None,
                 }
                 for column, declared, nullable, default, said in columns

@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import re
 
-ONLY_READS = "only one statement that reads is run here: SELECT, WITH, SHOW, VALUES or TABLE"
+ONLY_READS = (
+    "only one statement that reads is run here: SELECT, WITH, SHOW, VALUES or TABLE; `explain` "
+    "shows its plan, `list_tables` and `describe_table` the catalogue"
+)
 _READS = frozenset({"SELECT", "WITH", "SHOW", "VALUES", "TABLE"})
 _TOKEN = re.compile(
     r"""

@@ -62,7 +62,7 @@ _MESSAGE_CHARS = 500
 # The level in which all statements of a transaction see the state that the first one has seen.
 _READ_ONLY = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
-_NO_RIGHT = "the database's role has not the right to do that"
+_NO_RIGHT = "the database's role does not have the right to do that"
 _TOO_LARGE = (
     "the statement needs more memory than it may have; select fewer or shorter columns, or sort "
     "and group fewer rows"

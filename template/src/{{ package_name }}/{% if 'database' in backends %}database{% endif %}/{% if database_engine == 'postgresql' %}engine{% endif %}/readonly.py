@@ -54,8 +54,11 @@ _CANCEL_SECONDS = 2.0
 _PATIENCE_MS = 5000  # that a transaction of ours may idle, besides the statement's time
 _MESSAGE_CHARS = 500
 
-_DENIED = "only one statement that reads is run here: SELECT, WITH, VALUES or TABLE"
-_NO_RIGHT = "the database's role has not the right to do that"
+_DENIED = (
+    "only one statement that reads is run here: SELECT, WITH, VALUES or TABLE; `explain` shows its "
+    "plan, `list_tables` and `describe_table` the catalogue"
+)
+_NO_RIGHT = "the database's role does not have the right to do that"
 _TOO_LARGE = (
     "the statement needs more memory than it may have; select fewer or shorter columns, or sort "
     "and group fewer rows"

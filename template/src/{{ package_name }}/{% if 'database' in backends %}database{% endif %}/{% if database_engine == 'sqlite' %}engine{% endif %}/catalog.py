@@ -115,11 +115,12 @@ class Catalog:
                 {
                     "name": column,
                     "type": declared,
-                    "nullable": not required,
+                    # An INTEGER PRIMARY KEY is the row's number (sqlite.org/lang_createtable.html).
+                    "nullable": not required and (declared.upper(), key) != ("INTEGER", 1),
                     "default": default,
                     "comment": None,
                 }
-                for column, declared, required, default, _ in shown
+                for column, declared, required, default, key in shown
             ],
             "primary_key": [column for _, column in primary],
             "foreign_keys": self._foreign_keys(name, keys),

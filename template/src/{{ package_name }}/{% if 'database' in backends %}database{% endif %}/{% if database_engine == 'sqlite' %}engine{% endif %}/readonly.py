@@ -70,12 +70,19 @@ _PRAGMAS = frozenset(
         "encoding",
     }
 )
+_COLUMNS_OF = frozenset({"table_info", "table_xinfo"})
+# Refused for what they name, not for what they do.
+_NAMING = frozenset({sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION})
 # These tell when they are asked, and change something when they are given a value.
 _TELLING = frozenset({"user_version", "application_id", "schema_version", "journal_mode"})
 # They load code, reach files or hand out pointers, where SQLite was built with them.
 _FUNCTIONS = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"})
 
-DENIED = "only statements that read are run here, and not every function, table and column"
+ONLY_READS = (
+    "only one statement that reads is run here, such as SELECT; `explain` shows its plan, "
+    "`list_tables` and `describe_table` the catalogue"
+)
+NOT_SERVED = "a table, column or function that it speaks of is not served here"
 
 
 class _Changed(Exception):
@@ -96,6 +103,7 @@ class Session:
         self._denial = Denial(config)
         self._connection: sqlite3.Connection | None = None
         self._allowed = _READING
+        self._why = ONLY_READS  # the authorizer's last refusal
         self._opened_as: tuple[object, ...] = ()
         self._stale: tuple[object, ...] | None = None
         self._end = 0.0
@@ -311,7 +319,7 @@ class Session:
         if joins_by_name(sql):
             raise Refused("denied", BY_NAME)
         if self._denial.opens(connection.execute(f"EXPLAIN {sql}", params)):
-            raise Refused("denied", DENIED)
+            raise Refused("denied", NOT_SERVED)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -332,7 +340,7 @@ class Session:
             if "vtable constructor" in str(error):
                 raise _Changed from None
             if _code(error) == sqlite3.SQLITE_AUTH:
-                raise Refused("denied", DENIED) from None
+                raise Refused("denied", self._why) from None
             raise SessionLost("the file is damaged or no database any more") from error
         except (ValueError, TypeError, OverflowError, UnicodeError) as error:
             raise Refused("sql", _one_line(error)) from None
@@ -362,13 +370,16 @@ class Session:
             allowed = folded(two) not in _FUNCTIONS
         elif action == sqlite3.SQLITE_PRAGMA:
             asked = folded(one) in _TELLING and two is None
-            allowed = (asked or folded(one) in _PRAGMAS) and not self._denial.covers(two or "")
+            named = folded(one) in _COLUMNS_OF and self._denial.covers(two or "")
+            allowed = (asked or folded(one) in _PRAGMAS) and not named
         elif action == sqlite3.SQLITE_UPDATE and one == "sqlite_master":
             # The first use of json_each, of FTS5 and the like declares its columns (sqlite.org/
             # c3ref/declare_vtab.html). SQLite itself refuses every statement that would write it.
             allowed = True
         else:
             allowed = action in self._allowed and not self._denial.covers(one or "", two or "")
+        if not allowed:
+            self._why = NOT_SERVED if action in _NAMING else ONLY_READS
         return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
