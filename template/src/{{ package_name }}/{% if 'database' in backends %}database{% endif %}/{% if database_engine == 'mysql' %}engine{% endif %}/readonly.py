@@ -371,7 +371,8 @@ class Session:
         )
 
     def _lost(self, error: BaseException) -> SessionLost:
-        detail = _one_line(str(error.args[-1]) if error.args else type(error).__name__)
+        named = "no answer in time" if isinstance(error, Late) else type(error).__name__
+        detail = _one_line(str(error.args[-1]) if error.args else named)
         self.close()
         password = self._address.password if self._address is not None else ""
         return SessionLost(detail.replace(password, "…") if password else detail)
