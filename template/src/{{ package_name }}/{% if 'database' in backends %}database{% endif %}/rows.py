@@ -114,7 +114,10 @@ def exact_json(text: str | bytes) -> Any:
 
 def _exact_float(text: str) -> float | str:
     number = float(text)
-    exact = math.isfinite(number) and Decimal(repr(number)) == Decimal(text)
+    try:
+        exact = math.isfinite(number) and Decimal(repr(number)) == Decimal(text)
+    except ArithmeticError:  # its exponent has more digits than Decimal takes
+        exact = False
     return number if exact else text
 
 

@@ -41,6 +41,10 @@ _REST_SECONDS = 0.2
 _CLEAR_TEXT = ("mysql_clear_password", "dialog", "mysql_old_password")
 
 
+# Instead of one that the server sends: whoever sends a key of its own could read the password.
+_NO_KEY = b"the password is encrypted for no key that is not verified; use ssl_mode VERIFY_CA"
+
+
 class TooLarge(Exception):
     """A message of the server's is larger than it may be. It has not been read."""
 
@@ -102,6 +106,7 @@ class Link(_Connection):
             read_timeout=seconds,
             write_timeout=seconds,
             auth_plugin_map=plain,
+            server_public_key=None if address.verifies or address.is_local else _NO_KEY,
             ssl_disabled=True,
             defer_connect=True,
         )

@@ -21,7 +21,7 @@ _Ask = Callable[[str], Sequence[tuple[Any, ...]]]
 SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
 # On all tables. Whatever else is granted there administers the server, or writes its own tables.
 _HARMLESS = frozenset(
-    {"USAGE", "SELECT", "SHOW DATABASES", "SHOW VIEW", "EXECUTE", "PROCESS", "LOCK TABLES"}
+    {"USAGE", "SELECT", "SHOW DATABASES", "SHOW VIEW", "EXECUTE", "LOCK TABLES"}
     | {"CREATE TEMPORARY TABLES", "REPLICATION CLIENT", "BINLOG MONITOR", "SLAVE MONITOR"}
     | {"REPLICA MONITOR", "REFERENCES", "SHOW_ROUTINE", "SHOW CREATE ROUTINE"}
 )
@@ -44,6 +44,13 @@ _HASHES = (
 _TABLES = "SELECT table_schema, table_name FROM information_schema.tables"
 _ALIKE = f"""{_TABLES} WHERE LOWER(table_name) = LOWER(?)
 AND LOWER(table_schema) = LOWER(COALESCE(?, table_schema))"""
+# What such a function does is not held back by anything here, nor stopped: while it runs the
+# account may not KILL its own connection, which counts as the owner's then.
+_OWNERS_RIGHTS = """
+SELECT routine_schema, routine_name FROM information_schema.routines
+WHERE routine_type = 'FUNCTION' AND security_type = 'DEFINER'
+AND routine_schema NOT IN ('mysql', 'sys') ORDER BY 1, 2 LIMIT 1
+"""
 _SCHEMAS = "SELECT schema_name FROM information_schema.schemata"
 _LESSER = (
     "use a lesser one (CREATE USER reader IDENTIFIED BY '…'; GRANT SELECT ON shop.* TO reader), "
@@ -51,8 +58,8 @@ _LESSER = (
 )
 
 
-def check(select: _Select, ask: _Ask, config: Config, database: str) -> None:
-    """Look at the rights of the role.
+def check(select: _Select, ask: _Ask, config: Config, database: str) -> list[str]:
+    """Look at the rights of the role, and return what is to be said of them.
 
     Args:
         select: runs a statement with values through the read gate and returns the rows.
@@ -70,6 +77,8 @@ def check(select: _Select, ask: _Ask, config: Config, database: str) -> None:
         _check_denied(select, "DATABASE__DENY_COLUMNS", name, database, column=True)
     if config.schemas:
         _check_schemas(select, config.schemas)
+    found = select(_OWNERS_RIGHTS)
+    return [f"may call {found[0][0]}.{found[0][1]} with its owner's rights"] if found else []
 
 
 def _check_rights(select: _Select, grants: Sequence[str]) -> None:

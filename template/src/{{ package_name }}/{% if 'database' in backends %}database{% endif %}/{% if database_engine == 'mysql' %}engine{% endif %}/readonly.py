@@ -110,7 +110,7 @@ class Session:
 
         link, address = self._opened(), self._at()
         try:
-            check(self.select, link.ask, self._config, address.database)
+            noted = check(self.select, link.ask, self._config, address.database)
         except Refused as error:
             raise SessionLost(f"the rights of the role cannot be read: {error.message}") from None
         except pymysql.err.Error as error:
@@ -120,7 +120,7 @@ class Session:
             parts.append("TLS")
         elif not (address.is_local or address.unix_socket):
             parts.append("not encrypted")
-        return ", ".join(parts)
+        return ", ".join([*parts, *noted])
 
     def renew(self) -> None:
         """Make the session as new: transaction, locks, variables, limits."""
@@ -420,4 +420,5 @@ def _values(
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:_MESSAGE_CHARS]
+    visible = "".join(each if each.isprintable() else " " for each in text)
+    return " ".join(visible.split())[:_MESSAGE_CHARS]

@@ -27,6 +27,7 @@ _FORBIDDEN = re.compile(
             "dblink.*",
             # Run SQL given as text, in which this module would see no names.
             "(query_to_xml|query_to_xmlschema|query_to_xml_and_xmlschema|ts_stat|ts_rewrite)",
+            "(crosstab.*|connectby|xpath_table)",
             # Lifts the limits of time and memory while the statement runs, and changes what
             # row-level security goes by where policies read a setting.
             "set_config",
@@ -38,27 +39,37 @@ _FORBIDDEN = re.compile(
     )
 )
 
+# PostgreSQL's own classes of characters (scan.l), which are not those of Python: every character
+# beyond ASCII is a letter to it, white space of other scripts too.
+_FIRST = r"[A-Za-z_\x80-\U0010ffff]"
+_NEXT = r"[A-Za-z0-9_\x80-\U0010ffff]"
+_SPACE = r"[ \t\n\r\f\v]"
 _STRING = r"'(?:[^']|'')*'"
 _ESCAPED = r"'(?:[^'\\]|''|\\.)*'"
 # A string goes on behind a line's end: 'a' <newline> 'b' (documentation, section 4.1.2.1). Only
 # then do the rules of an E'' string hold for the second part too.
-_GOES_ON = r"[ \t\f\v]*(?:--[^\r\n]*)?[\r\n](?:\s|--[^\r\n]*[\r\n])*"
+_GOES_ON = rf"[ \t\f\v]*(?:--[^\r\n]*)?[\r\n](?:{_SPACE}|--[^\r\n]*[\r\n])*"
 _TOKEN = re.compile(
     rf"""
-    (?P<skipped> \s+ | --[^\r\n]* )
+    (?P<skipped> {_SPACE}+ | --[^\r\n]* )
     | (?P<comment> /\* )
     | [eE] {_ESCAPED} (?:{_GOES_ON} {_ESCAPED})*
     | [uU]& {_STRING}
     | [bBxXnN]? {_STRING}
-    | (?P<tag> \$ (?:[^\W\d]\w*)? \$ ) .*? (?P=tag)
+    | (?P<tag> \$ (?: {_FIRST} {_NEXT}* )? \$ ) .*? (?P=tag)
     | (?P<unicode> [uU]&"(?:[^"]|"")*" )
     | (?P<quoted> "(?:[^"]|"")*" )
-    | (?P<name> [^\W\d][\w$]* )
-    | [\d.][\w.]* | \$\d+ | .
+    | (?P<name> {_FIRST} (?: {_NEXT} | \$ )* )
+    | [0-9] (?: {_NEXT} | \. )* | \. [0-9] (?: {_NEXT} | \. )* | \$[0-9]+ | .
     """,
     re.VERBOSE | re.DOTALL,
 )
+_DEEPEST = 50  # levels of comments in comments
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
+
+
+class TooDeep(Exception):
+    """Comments are nested so deeply that PostgreSQL would read them for minutes, unstoppably."""
 
 
 def refused(sql: str) -> str | None:
@@ -66,6 +77,9 @@ def refused(sql: str) -> str | None:
 
     Names in strings and comments, and those of columns, are not calls. A name written as
     ``U&"…"`` could spell anything, so it is taken for a forbidden one when it is called.
+
+    Raises:
+        TooDeep: it is not to be sent at all.
     """
     last: str | None = None
     for kind, text in _tokens(sql):
@@ -116,6 +130,8 @@ def _comment_end(sql: str, at: int) -> int:
     """Return where a comment ends; comments nest."""
     depth = 1
     while depth:
+        if depth > _DEEPEST:
+            raise TooDeep
         edge = _COMMENT_EDGE.search(sql, at)
         if edge is None:
             return len(sql)

@@ -24,12 +24,26 @@ UNION ALL SELECT 'may make roles', 'ALTER ROLE … NOCREATEROLE' FROM pg_roles r
     WHERE r.rolcreaterole AND pg_has_role(r.oid, 'MEMBER')
 UNION ALL SELECT 'is a member of ' || r.rolname, 'REVOKE ' || r.rolname || ' FROM …' FROM pg_roles r
     WHERE r.rolname IN ('pg_read_server_files', 'pg_write_server_files',
-    'pg_execute_server_program', 'pg_signal_backend') AND pg_has_role(r.oid, 'MEMBER')
+    'pg_execute_server_program', 'pg_signal_backend', 'pg_checkpoint', 'pg_maintain', 'pg_monitor',
+    'pg_create_subscription', 'pg_read_all_data', 'pg_read_all_settings', 'pg_read_all_stats',
+    'pg_write_all_data') AND pg_has_role(r.oid, 'MEMBER')
+UNION ALL SELECT 'may read the passwords in ' || t.name, 'REVOKE SELECT ON ' || t.name || ' FROM …'
+    FROM (VALUES ('pg_authid'), ('pg_shadow'), ('pg_user_mapping')) t (name), pg_roles r
+    WHERE pg_has_role(r.oid, 'MEMBER') AND has_any_column_privilege(r.oid, t.name, 'SELECT')
 UNION ALL SELECT 'may call ' || p.proname, 'REVOKE EXECUTE ON FUNCTION ' || p.proname || ' FROM …'
     FROM pg_proc p WHERE p.pronamespace = 'pg_catalog'::regnamespace
-    AND p.proname IN ('pg_read_file', 'pg_read_binary_file', 'pg_ls_dir', 'lo_import', 'lo_export')
+    AND p.proname IN ('pg_read_file', 'pg_read_binary_file', 'pg_ls_dir', 'lo_import', 'lo_export',
+    'pg_switch_wal', 'pg_reload_conf', 'pg_rotate_logfile', 'pg_create_restore_point',
+    'pg_stat_reset')
     AND EXISTS (SELECT FROM pg_roles r WHERE pg_has_role(r.oid, 'MEMBER')
     AND has_function_privilege(r.oid, p.oid, 'EXECUTE'))
+"""
+# What such a function does is not held back by anything here, should it reach out of the database.
+_OWNERS_RIGHTS = """
+SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')
+ORDER BY 1 LIMIT 1
 """
 _BYPASS = "SELECT rolbypassrls FROM pg_roles WHERE rolname = current_user"
 
@@ -91,7 +105,9 @@ def check(connection: psycopg.Connection[Any], config: Config) -> list[str]:
                 raise Unsuitable(setting, f"{name}: the role may read it; {_revoke(row[0])}")
     _check_schemas(connection, list(config.schemas))
     row = connection.execute(_BYPASS).fetchone()
-    return ["row-level security bypassed"] if row and row[0] else []
+    noted = ["row-level security bypassed"] if row and row[0] else []
+    row = connection.execute(_OWNERS_RIGHTS).fetchone()
+    return [*noted, f"may call {row[0]} with its owner's rights"] if row else noted
 
 
 def _check_rights(connection: psycopg.Connection[Any], config: Config) -> None:

@@ -44,7 +44,7 @@ from ...prefix import COMMAND
 from ..job import Config, Job, SessionLost, Statement, Unsuitable
 from ..rows import Rows, exact_json
 from .address import is_local, parse
-from .functions import begins_as_command, refused
+from .functions import TooDeep, begins_as_command, refused
 
 _OLDEST = 13  # major version; below it a limit of time holds for less than is said above
 _FIRST_ROWS = 8  # few, so that the first row is there before the last is read
@@ -93,7 +93,7 @@ class Session:
         self._address = address
         try:
             connection = psycopg.connect(
-                make_conninfo(**{**_ADDRESS, **address}),
+                make_conninfo(**{**_ADDRESS, **_authentication(address), **address}),
                 client_encoding="UTF8",
                 connect_timeout=max(2, round(self._config.connect_timeout)),  # libpq's least
                 autocommit=True,  # transactions are begun and ended in words, below
@@ -237,7 +237,10 @@ class Session:
         """Refuse what the layers below cannot: see `functions`."""
         if "\0" in sql:  # libpq would take what stands before it for all
             raise Refused("sql", "the statement holds a NUL character")
-        name = refused(sql)
+        try:
+            name = refused(sql)
+        except TooDeep:
+            raise Refused("sql", "comments are nested too deeply") from None
         if name is not None:
             raise Refused("denied", f"{name[:100]} is not called here: its effect outlives a read")
 
@@ -398,9 +401,21 @@ typdelim::text FROM pg_catalog.pg_type WHERE oid = %s
 _NO_READ = frozenset({"25006", "25001"})
 # Classes of errors that are about the caller's SQL or data (documentation, appendix A).
 _CALLERS = frozenset(
-    {"0A", "20", "21", "22", "23", "24", "25", "26", "2B", "2F", "34", "3F", "40", "42", "44"}
+    {"0A", "20", "21", "22", "23", "24", "25", "26", "2B", "2D", "2F", "34", "3F", "40", "42", "44"}
     | {"54", "55", "P0"}
 )
+
+
+def _authentication(address: dict[str, str]) -> dict[str, str]:
+    """Return how the role may be asked to prove itself.
+
+    A server that nobody has verified gets no password, nor a hash of one that can be guessed at:
+    SCRAM alone (RFC 5802) gives nothing away.
+    """
+    verified = address.get("sslmode", "").startswith("verify-")
+    if verified or is_local(address["host"]):
+        return {}
+    return {"require_auth": "scram-sha-256,none"}
 
 
 def _milliseconds(seconds: float) -> int:
@@ -408,7 +423,8 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:_MESSAGE_CHARS]
+    visible = "".join(each if each.isprintable() else " " for each in text)
+    return " ".join(visible.split())[:_MESSAGE_CHARS]
 
 
 # --- Values ----------------------------------------------------------------------------------
