@@ -337,8 +337,9 @@ async def test_a_flag_wins_over_the_environment(tmp_path: Path, mode: str) -> No
         assert (await client.list_tools()).tools == []
 
 
-def test_the_server_reads_env_files_of_the_project_only() -> None:
+def test_the_server_reads_env_files_of_the_project_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """The file that is read without being named lies beside pyproject.toml."""
+    monkeypatch.delenv(var("ENV_FILE"))
     found = module("settings").env_file()
     assert found is None or found == ROOT / ".env"
 
