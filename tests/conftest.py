@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -70,6 +71,16 @@ def installed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with all backends, installed as its README says."""
     project = render(template, tmp_path_factory.mktemp("installed") / "p", backends=BACKENDS)
     run("uv", "sync", "--quiet", "--no-dev", "--compile-bytecode", cwd=project)
+    return with_database(project, tmp_path_factory.mktemp("database"))
+
+
+def with_database(project: Path, folder: Path) -> Path:
+    """Name a database in the project's .env, as its README says: it does not start without."""
+    with sqlite3.connect(folder / "shop.db") as made:
+        made.execute("CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT)")
+    made.close()
+    line = f"DEMO_SERVER_DATABASE__URL=sqlite:///{folder / 'shop.db'}\n"
+    (project / ".env").write_text(line, encoding="utf-8")
     return project
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import BACKENDS, BUSY, UNPRIVILEGED, render, run, serving, text_of
+from conftest import BUSY, UNPRIVILEGED, render, run, serving, text_of
 from jsonschema import Draft202012Validator
 from mcp import Client, MCPError
 
@@ -36,7 +36,7 @@ TRIES = 3000
 CODES = {
     "conflict", "denied", "invalid_arguments", "invalid_path", "is_directory", "not_a_directory",
     "not_found", "not_regular", "read_only", "timeout", "too_large", "type_not_allowed",
-    "unavailable",
+    "unavailable", "sql",
 }  # fmt: skip
 
 
@@ -300,7 +300,7 @@ async def test_hostile_globs_end_in_time(served: Served) -> None:
 @pytest.fixture(scope="module")
 def with_regex(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project with its extra for regular expressions."""
-    project = render(template, tmp_path_factory.mktemp("regex") / "p", backends=BACKENDS)
+    project = render(template, tmp_path_factory.mktemp("regex") / "p", backends=["filesystem"])
     run("uv", "sync", "--quiet", "--no-dev", "--extra", "regex", "--compile-bytecode", cwd=project)
     return project
 
@@ -660,6 +660,7 @@ ODD: list[Any] = [0, True, 1.0, "1", "true", "yes"]
 VALID: dict[str, Any] = {
     "path": "alive.txt", "paths": ["alive.txt"], "source": "alive.txt", "destination": "new.txt",
     "pattern": "x", "content": "x", "edits": [{"oldText": "y", "newText": "z"}],
+    "sql": "SELECT 1", "table": "items",
 }  # fmt: skip
 PATHS = {
     "list_directory": ".", "list_directory_with_sizes": ".", "directory_tree": ".",
@@ -677,7 +678,7 @@ async def test_wrong_arguments_of_every_tool_are_refused_without_leaks(
     """Each argument of each tool, as its own schema has it: an error about it and no more."""
     async with served_from(installed, tmp_path, mode) as served:
         tools = (await served.client.list_tools()).tools
-        assert len(tools) == 17
+        assert len(tools) == 17 + 5
         for tool in tools:
             schema = Draft202012Validator(tool.input_schema)
             valid = {name: VALID[name] for name in tool.input_schema.get("required", ())}
