@@ -8,6 +8,7 @@ server, and attacks in its own SQL.
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from typing import Any
 import anyio
 import pytest
 import testbed
-from conftest import PACKAGE, run, serve, text_of, var
+from conftest import PACKAGE, module, run, serve, text_of, var
 from mcp import Client, MCPError
 from mcp.types import ElicitResult
 
@@ -271,6 +272,24 @@ async def test_nothing_is_left_when_the_server_ends_in_the_middle(own: Any) -> N
             await anyio.sleep(1)
             group.cancel_scope.cancel()
     await gone(own.sessions, within=5)
+
+
+@pytest.mark.promise("DB-3")
+async def test_a_worker_that_dies_while_it_starts_hides_no_cancellation(
+    own: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a writer was stopped another is started; that it cannot be is nobody's error."""
+    pools, job = module("database.pool"), module("database.job")
+    commands = [[sys.executable, "-c", ""], pools._command()]  # the last is the first to be used
+    monkeypatch.setattr(pools, "_command", commands.pop)
+    pool = pools.Pool(job.Config(url=own.url, write=True), size=1, wait=1)
+    try:
+        with anyio.move_on_after(2) as scope:
+            await pool.run([job.Statement(sql=testbed.SLOW)], rows=1, size=1000)
+        assert scope.cancelled_caught
+        assert not commands
+    finally:
+        pool.close()
 
 
 @pytest.mark.promise("DB-3")

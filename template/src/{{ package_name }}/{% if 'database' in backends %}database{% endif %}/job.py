@@ -2,18 +2,29 @@
 """What the server and its worker processes say to each other.
 
 The server sends a `Config` first, then one `Job` after the other. Each message, either way, is
-its length as 4 bytes (big-endian), then JSON. Only the standard library is imported here: a
-worker starts quickly.
+its length as 4 bytes (big-endian), then JSON. Nothing heavy is imported here: a worker starts
+quickly.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..errors import Refused
+
 HEADER_BYTES = 4
+# What any column takes, in any database: 64 bits with and without a sign, and a double.
+INTEGERS = (-(2**63), 2**64 - 1)
+NUMBERS = (-sys.float_info.max, sys.float_info.max)
+TOO_MUCH_MEMORY = (
+    "the statement needs more memory than it may have; select fewer or shorter columns, or sort "
+    "and group fewer rows"
+)
+_MESSAGE_CHARS = 500
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 # "read" runs behind the engine's read-only gate, "plan" asks for a plan and runs nothing,
@@ -97,6 +108,17 @@ def read_job(message: Any) -> Job:
     """Return the job that a message holds."""
     statements = [Statement(**each) for each in message.pop("statements")]
     return Job(statements=statements, **message)
+
+
+def late(seconds: float) -> Refused:
+    """Return the refusal of a statement that took longer than it may."""
+    return Refused("timeout", f"stopped after {seconds:g} s; ask for less")
+
+
+def one_line(said: object) -> str:
+    """Return what a database or driver says as a message repeats it: bounded, nothing invisible."""
+    visible = "".join(each if each.isprintable() else " " for each in str(said))
+    return " ".join(visible.split())[:_MESSAGE_CHARS]
 
 
 class SessionLost(Exception):

@@ -27,7 +27,7 @@ import anyio
 
 from ..errors import ConfigError, Refused
 from ..prefix import PACKAGE, PREFIX
-from .job import HEADER_BYTES, Config, Job, Statement, Value, job_message, pack
+from .job import HEADER_BYTES, Config, Job, Statement, Value, job_message, late, pack
 
 log = logging.getLogger(__name__)
 
@@ -165,8 +165,7 @@ class Pool:
                     await self._stop(worker)
                     await self._recover()
                 if isinstance(error, TimeoutError):
-                    limit = self._config.statement_timeout
-                    raise Refused("timeout", f"stopped after {limit:g} s; ask for less") from None
+                    raise late(self._config.statement_timeout) from None
                 if not isinstance(error, _Gone):
                     raise
                 if used and not self._config.write and not worker.asked_for_long:
@@ -183,7 +182,7 @@ class Pool:
         """Wait for a new worker to connect. What it says instead of that is the answer."""
         try:
             greeting = await worker.read(self._config.connect_timeout + _START, _OVERHEAD)
-        except TimeoutError:
+        except (TimeoutError, _Gone):  # neither may take the place of what `_recover` comes after
             greeting = {"lost": "no answer"}
         if "ready" in greeting:
             return None

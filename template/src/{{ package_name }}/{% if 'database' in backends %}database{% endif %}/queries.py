@@ -6,7 +6,6 @@ Their SQL is trusted as much as a setting; what clients give are values, bound b
 
 from __future__ import annotations
 
-import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,15 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..errors import ConfigError
 from ..prefix import PREFIX
-from .job import Value
+from .job import INTEGERS, NUMBERS, Value
 
 SETTING = f"{PREFIX}DATABASE__QUERIES"
 _MAX_FILE = 1024 * 1024  # bytes
-# As large as any column takes them.
-_WIDEST: dict[str, tuple[float, float]] = {
-    "integer": (-(2**63), 2**64 - 1),
-    "number": (-sys.float_info.max, sys.float_info.max),
-}
+_WIDEST: dict[str, tuple[float, float]] = {"integer": INTEGERS, "number": NUMBERS}
 _TYPES: dict[str, type] = {"text": str, "integer": int, "number": float, "boolean": bool}
 _NAME = r"^[a-z][a-z0-9_]{0,62}$"
 

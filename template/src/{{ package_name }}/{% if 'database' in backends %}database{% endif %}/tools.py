@@ -7,7 +7,6 @@ behind the engine's gate (`engine/readonly.py`).
 
 import inspect
 import json
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from ..errors import Refused
 from . import results
 from .engine import NAME, PLACEHOLDERS
 from .engine.catalog import Catalog
-from .job import Statement, Value
+from .job import INTEGERS, NUMBERS, Statement, Value
 from .pool import Answer, Pool
 from .queries import Query
 from .settings import DatabaseSettings
@@ -54,8 +53,7 @@ Sql = Annotated[
         description=f"One statement that reads, in the SQL of {NAME}. {PLACEHOLDERS}",
     ),
 ]
-# As large as any column takes them.
-_LEAST, _MOST = -(2**63), 2**64 - 1
+_LEAST, _MOST = INTEGERS
 
 
 def _in_range(value: object) -> object:
@@ -68,7 +66,7 @@ def _in_range(value: object) -> object:
 _Param = (
     Annotated[str, Field(max_length=1_000_000)]
     | Annotated[int, Field(ge=_LEAST, le=_MOST)]
-    | Annotated[float, Field(ge=-sys.float_info.max, le=sys.float_info.max)]
+    | Annotated[float, Field(ge=NUMBERS[0], le=NUMBERS[1])]
     | bool
     | None
 )

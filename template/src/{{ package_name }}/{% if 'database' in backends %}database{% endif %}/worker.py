@@ -19,7 +19,17 @@ from typing import Any, Protocol
 
 from ..errors import Refused
 from .engine.readonly import Session
-from .job import HEADER_BYTES, Config, Job, SessionLost, Statement, Unsuitable, pack, read_job
+from .job import (
+    HEADER_BYTES,
+    TOO_MUCH_MEMORY,
+    Config,
+    Job,
+    SessionLost,
+    Statement,
+    Unsuitable,
+    pack,
+    read_job,
+)
 from .rows import Rows
 
 _ROLLBACK_SECONDS = 1.0
@@ -163,14 +173,8 @@ def _answer(session: Connection, job: Job) -> dict[str, Any]:
         return {"lost": f"{type(error).__name__} in the worker"}
 
 
-TOO_MUCH_MEMORY = (
-    "the statement needs more memory than it may have; select fewer or shorter columns, or sort "
-    "and group fewer rows"
-)
-
-
 def limit_memory(limit: int) -> None:
-    """Let this process allocate no more than ``limit`` bytes besides what it has, nor write files.
+    """Let this process allocate no more than ``limit`` bytes, and leave no image of itself behind.
 
     Linux counts every private writable page in RLIMIT_DATA, setrlimit(2). Other systems do not
     hold it.

@@ -37,7 +37,17 @@ from typing import NoReturn
 import pymysql
 
 from ...errors import Refused
-from ..job import Config, Job, SessionLost, Statement, Unsuitable, Value
+from ..job import (
+    TOO_MUCH_MEMORY,
+    Config,
+    Job,
+    SessionLost,
+    Statement,
+    Unsuitable,
+    Value,
+    late,
+    one_line,
+)
 from ..rows import Rows
 from .address import Address, parse
 from .driver import ANSWER_BYTES, INTERRUPTED, NONSENSE, Late, Link, TooLarge, kill
@@ -57,16 +67,11 @@ _GRACE = 0.2  # seconds that the server's own clock is given before ours ends th
 # doubles at each level keeps the server planning for longer than KILL can tell it to stop.
 _SERVERS_SHARE = 4
 _ROW_BYTES = 64 * 1024  # that a row may have besides twice what its JSON may
-_MESSAGE_CHARS = 500
 
 # The level in which all statements of a transaction see the state that the first one has seen.
 _READ_ONLY = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 _NO_RIGHT = "the database's role does not have the right to do that"
-_TOO_LARGE = (
-    "the statement needs more memory than it may have; select fewer or shorter columns, or sort "
-    "and group fewer rows"
-)
 _FAILED = "the database failed to run the statement"
 _LOCKED = "what is asked for is locked by somebody else; try later"
 
@@ -99,7 +104,7 @@ class Session:
         except (pymysql.err.Error, Late, TooLarge, OSError) as error:
             raise self._lost(error) from None
         except RuntimeError as error:  # a package is missing that the account's password needs
-            raise Unsuitable("DATABASE__URL", _one_line(str(error))) from None
+            raise Unsuitable("DATABASE__URL", one_line(str(error))) from None
         except NONSENSE as error:
             raise self._lost(error) from None
         self.renew()
@@ -253,7 +258,7 @@ class Session:
         fields = self._execute(prefix + statement.sql, statement.params)
         self._keep(fields, rows)
         if time.monotonic() > self._end:  # a function that the server stopped may say nothing
-            raise self._late()
+            raise late(self._config.statement_timeout)
         return rows
 
     def _execute(self, sql: str, params: Sequence[Value]) -> Sequence[object]:
@@ -324,10 +329,10 @@ class Session:
             self._explain(error)
         except Late:
             self._end_connection()
-            raise self._late() from None
+            raise late(self._config.statement_timeout) from None
         except TooLarge:
             self._end_connection()
-            raise Refused("too_large", _TOO_LARGE) from None
+            raise Refused("too_large", TOO_MUCH_MEMORY) from None
         except MemoryError:
             self._end_connection()
             raise
@@ -338,17 +343,17 @@ class Session:
 
     def _explain(self, error: pymysql.err.Error) -> NoReturn:
         code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-        said = _one_line(str(error.args[1]) if len(error.args) > 1 else "")
+        said = one_line(str(error.args[1]) if len(error.args) > 1 else "")
         if self._link is None or not self._link.open or code in _LOST or 2000 <= code < 3000:
             raise self._lost(error) from None
         if code in INTERRUPTED:
-            raise self._late() from None
+            raise late(self._config.statement_timeout) from None
         if code in _BUSY:
             raise Refused("busy", _LOCKED) from None
         if code in _DENIED:
             raise Refused("denied", _NO_RIGHT) from error
         if code in _MEMORY or (code == _PREVENTED and "mem-used" in said):
-            raise Refused("too_large", _TOO_LARGE) from error
+            raise Refused("too_large", TOO_MUCH_MEMORY) from error
         if code in _NO_READ:
             raise Refused("denied", said) from None
         if code == _WRONG_ARGUMENTS and "EXECUTE" in said:
@@ -365,14 +370,9 @@ class Session:
                 kill(self._at(), link.number)
             link.drop()
 
-    def _late(self) -> Refused:
-        return Refused(
-            "timeout", f"stopped after {self._config.statement_timeout:g} s; ask for less"
-        )
-
     def _lost(self, error: BaseException) -> SessionLost:
         named = "no answer in time" if isinstance(error, Late) else type(error).__name__
-        detail = _one_line(str(error.args[-1]) if error.args else named)
+        detail = one_line(str(error.args[-1]) if error.args else named)
         self.close()
         password = self._address.password if self._address is not None else ""
         return SessionLost(detail.replace(password, "…") if password else detail)
@@ -417,8 +417,3 @@ def _values(
     return [
         None if value is None else each(value) for value, each in zip(row, convert, strict=True)
     ]
-
-
-def _one_line(text: str) -> str:
-    visible = "".join(each if each.isprintable() else " " for each in text)
-    return " ".join(visible.split())[:_MESSAGE_CHARS]

@@ -41,7 +41,7 @@ from psycopg.types.array import register_array
 
 from ...errors import Refused
 from ...prefix import COMMAND
-from ..job import Config, Job, SessionLost, Statement, Unsuitable
+from ..job import TOO_MUCH_MEMORY, Config, Job, SessionLost, Statement, Unsuitable, late, one_line
 from ..rows import Rows, exact_json
 from .address import is_local, parse
 from .functions import TooDeep, begins_as_command, refused
@@ -52,17 +52,12 @@ _MOST_ROWS = 2000  # of one FETCH
 _FETCH_BYTES = 1024 * 1024  # of one FETCH, about, judged by the rows before
 _CANCEL_SECONDS = 2.0
 _PATIENCE_MS = 5000  # that a transaction of ours may idle, besides the statement's time
-_MESSAGE_CHARS = 500
 
 _DENIED = (
     "only one statement that reads is run here: SELECT, WITH, VALUES or TABLE; `explain` shows its "
     "plan, `list_tables` and `describe_table` the catalogue"
 )
 _NO_RIGHT = "the database's role does not have the right to do that"
-_TOO_LARGE = (
-    "the statement needs more memory than it may have; select fewer or shorter columns, or sort "
-    "and group fewer rows"
-)
 _FAILED = "the database failed to run the statement"
 # Nothing is taken from a file in a home, nor is a ticket of Kerberos's asked for.
 _ADDRESS = {"application_name": COMMAND, "passfile": "/dev/null", "gssencmode": "disable"}
@@ -297,13 +292,8 @@ class Session:
     def _limit_time(self) -> None:
         left = self._end - time.monotonic()
         if left <= 0:
-            raise self._late()
+            raise late(self._config.statement_timeout)
         self._opened().execute(f"SET LOCAL statement_timeout = {_milliseconds(left)}".encode())
-
-    def _late(self) -> Refused:
-        return Refused(
-            "timeout", f"stopped after {self._config.statement_timeout:g} s; ask for less"
-        )
 
     def _columns(self, cursor: psycopg.Cursor[TupleRow]) -> list[dict[str, str]]:
         """Return the names and types of a result, the types in the database's own words."""
@@ -348,27 +338,27 @@ class Session:
 
     def _explain(self, error: psycopg.Error) -> NoReturn:
         code = error.sqlstate or ""
-        said = _one_line(error.diag.message_primary or "")
+        said = one_line(error.diag.message_primary or "")
         if not code and self._is_out_of_memory(error):
             self.close()  # the next job connects anew
-            raise Refused("too_large", _TOO_LARGE) from None
+            raise Refused("too_large", TOO_MUCH_MEMORY) from None
         if self._is_broken() or code[:3] == "57P":
             raise self._lost(error) from None
         if code == "57014":
-            raise self._late() from None
+            raise late(self._config.statement_timeout) from None
         if code == "55P03":
             raise Refused("busy", "what is asked for is locked by somebody else; try later")
         if code == "42501":
             raise Refused("denied", _NO_RIGHT) from error
         if code[:2] == "53" or code == "54000":
-            raise Refused("too_large", _TOO_LARGE) from error
+            raise Refused("too_large", TOO_MUCH_MEMORY) from error
         if code in _NO_READ:
             raise Refused("denied", said) from None
         if code[:2] in _CALLERS or code == "08P01":  # too few or too many values
             hint = error.diag.message_hint
-            raise Refused("sql", _one_line(f"{said} ({hint})" if hint else said)) from None
+            raise Refused("sql", one_line(f"{said} ({hint})" if hint else said)) from None
         if not code:  # psycopg's own: a value that cannot be bound
-            raise Refused("sql", _one_line(str(error))) from None
+            raise Refused("sql", one_line(str(error))) from None
         raise Refused("unavailable", _FAILED) from error  # it may name a path or another host
 
     def _is_out_of_memory(self, error: psycopg.Error) -> bool:
@@ -388,7 +378,7 @@ class Session:
 
     def _without_password(self, error: psycopg.Error) -> str:
         """Return what libpq says. It names no password; should it, that is taken out."""
-        text = _one_line(str(error))
+        text = one_line(str(error))
         password = self._address.get("password")
         return text.replace(password, "…") if password else text
 
@@ -420,11 +410,6 @@ def _authentication(address: dict[str, str]) -> dict[str, str]:
 
 def _milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
-
-
-def _one_line(text: str) -> str:
-    visible = "".join(each if each.isprintable() else " " for each in text)
-    return " ".join(visible.split())[:_MESSAGE_CHARS]
 
 
 # --- Values ----------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ...errors import Refused
-from ..job import Config, Job, SessionLost, Statement, Unsuitable
+from ..job import Config, Job, SessionLost, Statement, Unsuitable, late, one_line
 from ..rows import Rows
 from .address import file_of
 from .denial import BY_NAME, Denial, folded, joins_by_name
@@ -327,15 +327,15 @@ class Session:
         try:
             yield
         except sqlite3.ProgrammingError as error:
-            raise Refused("sql", _one_line(error)) from None
+            raise Refused("sql", one_line(error)) from None
         except sqlite3.Warning:
             raise Refused("sql", "write one statement, without others after it") from None
         except sqlite3.OperationalError as error:
             raise self._operational(error) from None
         except sqlite3.DataError as error:
-            raise Refused("too_large", _one_line(error)) from None
+            raise Refused("too_large", one_line(error)) from None
         except sqlite3.IntegrityError as error:
-            raise Refused("sql", _one_line(error)) from None
+            raise Refused("sql", one_line(error)) from None
         except sqlite3.DatabaseError as error:
             if "vtable constructor" in str(error):
                 raise _Changed from None
@@ -343,19 +343,18 @@ class Session:
                 raise Refused("denied", self._why) from None
             raise SessionLost("the file is damaged or no database any more") from error
         except (ValueError, TypeError, OverflowError, UnicodeError) as error:
-            raise Refused("sql", _one_line(error)) from None
+            raise Refused("sql", one_line(error)) from None
 
     def _operational(self, error: sqlite3.OperationalError) -> Exception:
         code = _code(error)
         if code == sqlite3.SQLITE_INTERRUPT:
-            limit = self._config.statement_timeout
-            return Refused("timeout", f"stopped after {limit:g} s; ask for less")
+            return late(self._config.statement_timeout)
         if code == sqlite3.SQLITE_NOMEM:
             return MemoryError()
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return Refused("busy", "another program is writing to the database; try again later")
         if code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG):
-            return Refused("sql", _one_line(error))
+            return Refused("sql", one_line(error))
         self.close()
         return SessionLost(f"SQLite says {getattr(error, 'sqlite_errorname', 'nothing')}")
 
@@ -412,7 +411,3 @@ def _note_type(column: dict[str, str], value: object) -> None:
 def _code(error: sqlite3.Error) -> int:
     """Return the primary code, sqlite.org/rescode.html."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500]
