@@ -34,6 +34,7 @@ from typing import Any, Self
 HERE = Path(__file__).resolve().parent
 REFERENCE = "@modelcontextprotocol/server-filesystem@2026.8.31"
 DBHUB = "@bytebase/dbhub@1.4.0"
+FETCH = "mcp-server-fetch==2026.10.24"
 NODE = "node@24.21.0"
 SERVERS = HERE / "servers.py"
 # One client of a benchmark makes more calls than the default permits. Each is still counted.
@@ -183,6 +184,19 @@ class Lab:
     def database_venv(self) -> Path:
         """Return the folder of the commands of a project that serves a database."""
         return self.install(self.generate("database"))
+
+    @cached_property
+    def web_venv(self) -> Path:
+        """Return the folder of the commands of a project that serves pages and an API."""
+        return self.install(self.generate("webscraper, api"))
+
+    @cached_property
+    def fetch(self) -> list[str]:
+        """Return the command of the reference server of pages."""
+        venv = self.root / "fetch"
+        run("uv", "venv", "--quiet", "--python", sys.executable, str(venv))
+        run("uv", "pip", "install", "--quiet", "--compile-bytecode", "-p", str(venv), FETCH)
+        return [str(venv / "bin/mcp-server-fetch"), "--allow-private-ips"]
 
     def node(self, package: str) -> list[str]:
         """Return the command of a server on Node, or nothing where there is no npm."""
@@ -442,6 +456,41 @@ def without_server(file: Path, sql: str, count: int) -> Cost:
     return Cost(cpu, median(walls))
 
 
+def web(lab: Lab, rounds: int) -> Iterator[Row]:
+    """Pages as Markdown and JSON of an API, beside no guard at all and the reference server."""
+    python = lab.web_venv / "python"
+    with ExitStack() as stack:
+        served = subprocess.Popen([python, SERVERS, "origin"], stdout=subprocess.PIPE, text=True)
+        stack.callback(served.kill)
+        assert served.stdout
+        origin = f"http://127.0.0.1:{served.stdout.readline().strip()}"
+        settings = {
+            "WEBSCRAPER__ALLOWED_ORIGINS": origin,
+            "WEBSCRAPER__RATE": "1000",
+            "WEBSCRAPER__BURST": "1000",
+            "WEBSCRAPER__CACHE_TTL": "0",
+            "API__BASE_URL": origin,
+            "API__RATE": "1000",
+        }
+        prefixed = {f"BENCH_SERVER_{name}": value for name, value in settings.items()}
+        project = lab.start(lab.web_venv / "bench-server", *UNLIMITED, **prefixed)
+        ours = stack.enter_context(project)
+        floor = stack.enter_context(lab.start(python, SERVERS, "fetcher"))
+        theirs = stack.enter_context(lab.start(*lab.fetch))
+        for size, count in ((10_240, 20), (102_400, 10), (1_048_576, 3)):
+            page = {"url": f"{origin}/page/{size}", "max_length": 999_999}
+            what = f"fetch {size // 1024} KiB"
+            jobs = [partial(calls, each, "fetch", page, count) for each in (ours, floor, theirs)]
+            cost, least, reference = alternate(jobs, rounds)
+            yield Row(what, cost, "SDK, GET and converter", least, "≤ 1.30")
+            goal = "≤ 0.10" if size == 102_400 else ""
+            yield Row(what, cost, "mcp-server-fetch", reference, goal)
+        own = partial(calls, ours, "api_request", {"method": "GET", "path": "/json"}, 50)
+        url = {"method": "GET", "path": f"{origin}/json"}
+        cost, least = alternate([own, partial(calls, floor, "api_request", url, 50)], rounds)
+        yield Row("JSON of an API", cost, "SDK and GET", least, "≤ 1.30")
+
+
 def generate(lab: Lab, rounds: int) -> Iterator[Row]:
     """Generate a project, with Copier's bytecode compiled."""
 
@@ -454,7 +503,7 @@ def generate(lab: Lab, rounds: int) -> Iterator[Row]:
     yield Row("generate a project", cost, goal="< 3000 ms of CPU")
 
 
-BENCHMARKS = {each.__name__: each for each in (start, call, files, database, generate)}
+BENCHMARKS = {each.__name__: each for each in (start, call, files, database, web, generate)}
 
 
 def alternate(candidates: list[Callable[[], Cost]], rounds: int) -> list[Cost]:
@@ -582,12 +631,11 @@ def machine(lab: Lab) -> str:
     """Say on what and with what was measured."""
     show = "from importlib.metadata import version; print(version('mcp'))"
     # Whichever project there is already.
-    installed = vars(lab).get("database_venv") or lab.venv
+    installed = vars(lab).get("database_venv") or vars(lab).get("web_venv") or lab.venv
     python = str(installed / "python")
     sdk = subprocess.run([python, "-c", show], capture_output=True, text=True, check=True).stdout
-    versions = (
-        f"Python {platform.python_version()}, mcp {sdk.strip()}, {NODE}, {REFERENCE}, {DBHUB}"
-    )
+    others = ", ".join((NODE, REFERENCE, DBHUB, FETCH))
+    versions = f"Python {platform.python_version()}, mcp {sdk.strip()}, {others}"
     kernel = platform.release().partition("-")[0]
     where = f"{os.cpu_count()} cores {platform.machine()}, Linux {kernel}"
     return f"{datetime.now(UTC):%Y-%m-%d}; {where}; {versions}"

@@ -176,13 +176,14 @@ DEVICES = {"aux", "con", "nul", "prn", *PORTS}
 # What a project may install: a package of the same name could not be. A test compares with uv.lock.
 INSTALLED = set(
     """
-    annotated_types anyio ast_serialize attr attrs cffi click colorama cryptography dotenv
-    google_re2 h11 httpcore2 httptools httpx2 httpx2_jsfetch idna iniconfig jsonschema
-    jsonschema_specifications jwt librt mcp mcp_types multipart mypy mypy_extensions opentelemetry
-    opentelemetry_api packaging pathspec pluggy psycopg psycopg_binary py pycparser pydantic
-    pydantic_core pydantic_settings pygments pyjwt pymysql pytest python_dotenv python_multipart
-    pywin32 re2 referencing rpds rpds_py ruff sse_starlette starlette truststore types_pymysql
-    typing_extensions typing_inspection tzdata uvicorn uvloop
+    annotated_types anyio ast_serialize attr attrs cffi charset_normalizer click colorama
+    cryptography dotenv google_re2 h11 html_to_markdown httpcore2 httptools httpx2 httpx2_jsfetch
+    idna iniconfig jsonschema jsonschema_specifications jwt librt mcp mcp_types multipart mypy
+    mypy_extensions opentelemetry opentelemetry_api packaging pathspec pluggy psycopg
+    psycopg_binary publicsuffixlist py pycparser pydantic pydantic_core pydantic_settings pygments
+    pyjwt pymysql pytest python_dotenv python_multipart pywin32 pyyaml re2 referencing rpds rpds_py
+    ruff selectolax sse_starlette starlette truststore types_jsonschema types_pymysql types_pyyaml
+    typing_extensions typing_inspection tzdata uvicorn uvloop yaml
     """.split()  # noqa: SIM905  one name a line would hide the rest of this file
 )
 

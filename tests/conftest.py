@@ -71,16 +71,20 @@ def installed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with all backends, installed as its README says."""
     project = render(template, tmp_path_factory.mktemp("installed") / "p", backends=BACKENDS)
     run("uv", "sync", "--quiet", "--no-dev", "--compile-bytecode", cwd=project)
-    return with_database(project, tmp_path_factory.mktemp("database"))
+    return with_settings(project, tmp_path_factory.mktemp("database"))
 
 
-def with_database(project: Path, folder: Path) -> Path:
-    """Name a database in the project's .env, as its README says: it does not start without."""
+def with_settings(project: Path, folder: Path) -> Path:
+    """Write into the project's .env what it does not start without, as its README says."""
     with sqlite3.connect(folder / "shop.db") as made:
         made.execute("CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT)")
     made.close()
-    line = f"DEMO_SERVER_DATABASE__URL=sqlite:///{folder / 'shop.db'}\n"
-    (project / ".env").write_text(line, encoding="utf-8")
+    settings = {
+        "DATABASE__URL": f"sqlite:///{folder / 'shop.db'}",
+        "API__BASE_URL": "https://api.example.com",
+    }
+    lines = [f"DEMO_SERVER_{name}={value}\n" for name, value in settings.items()]
+    (project / ".env").write_text("".join(lines), encoding="utf-8")
     return project
 
 

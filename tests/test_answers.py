@@ -80,6 +80,34 @@ def test_ordinary_answers_are_not_refused(
         assert check(template, tmp_path / "p", benign, dict.fromkeys(TEXT, text)), text
 
 
+@pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
+def test_an_address_of_an_api_is_an_address(template: Path, tmp_path: Path, payload: str) -> None:
+    """What is none, or holds more than one, is refused, and nothing is written."""
+    for text in (payload, f"https://api.example.com/{payload}"):
+        if re.fullmatch(r"(https://api[.]example[.]com/[A-Za-z0-9._~/-]*)?", text):
+            continue
+        with pytest.raises(ValueError, match=r"Write e\.g\. https://"):
+            render(template, tmp_path / "p", backends=["api"], api_base_url=text)
+        assert not (tmp_path / "p").exists() or not snapshot(tmp_path / "p")
+
+
+def test_an_address_of_an_api_is_a_default_and_nothing_else(template: Path, tmp_path: Path) -> None:
+    """It stands in the code as a text, and in the example of the environment."""
+    url = "https://api.example.com:8443/v1/~x"
+    project = render(
+        template, tmp_path / "p", backends=["api"], api_base_url=url, api_auth="bearer"
+    )
+    code = (project / "src/demo_server/api/answers.py").read_text(encoding="utf-8")
+    found = {
+        node.target.id: ast.literal_eval(node.value)
+        for node in ast.parse(code).body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value
+    }
+    assert found == {"BASE_URL": url, "AUTH": "bearer"}
+    example = (project / ".env.example").read_text(encoding="utf-8")
+    assert re.search(rf"^#DEMO_SERVER_API__BASE_URL='?{re.escape(url)}'?$", example, re.MULTILINE)
+
+
 @pytest.mark.parametrize("name", ["a", "A B", "notes-server", "Notes Server 2", "a_b-c d"])
 def test_a_project_name_gives_names_that_agree(template: Path, tmp_path: Path, name: str) -> None:
     """Package, command and variables follow from the name, in every file."""

@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ TRIES = 3000
 CODES = {
     "conflict", "denied", "invalid_arguments", "invalid_path", "is_directory", "not_a_directory",
     "not_found", "not_regular", "read_only", "timeout", "too_large", "type_not_allowed",
-    "unavailable", "sql",
+    "unavailable", "sql", "invalid_url", "upstream", "busy", "robots",
 }  # fmt: skip
 
 
@@ -660,28 +661,66 @@ ODD: list[Any] = [0, True, 1.0, "1", "true", "yes"]
 VALID: dict[str, Any] = {
     "path": "alive.txt", "paths": ["alive.txt"], "source": "alive.txt", "destination": "new.txt",
     "pattern": "x", "content": "x", "edits": [{"oldText": "y", "newText": "z"}],
-    "sql": "SELECT 1", "table": "items",
+    "sql": "SELECT 1", "table": "items", "method": "GET",
 }  # fmt: skip
 PATHS = {
     "list_directory": ".", "list_directory_with_sizes": ".", "directory_tree": ".",
-    "search_files": ".", "create_directory": "made",
+    "search_files": ".", "create_directory": "made", "api_request": "/",
 }  # fmt: skip
 # An absolute path of two components or more.
 HOST_PATH = re.compile(r"(?<![\w.~-])/[\w.-]+/[\w./-]+")
 
 
+class Origin(BaseHTTPRequestHandler):
+    """A web server with a page, the list of its pages, and no robots.txt."""
+
+    def do_GET(self) -> None:
+        kinds = {"/": ("text/html", "<p>page</p>"), "/sitemap.xml": ("text/xml", SITEMAP)}
+        kind, text = kinds.get(self.path, ("text/plain", ""))
+        self.send_response(200 if text else 404)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+SITEMAP = (
+    '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">'
+    "<url><loc>http://127.0.0.1/</loc></url></urlset>"
+)
+
+
+@pytest.fixture
+def origin() -> Iterator[str]:
+    """Where such a server is, on this machine."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Origin) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 @pytest.mark.promise("GEN-1", "GEN-6")
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_wrong_arguments_of_every_tool_are_refused_without_leaks(
-    installed: Path, tmp_path: Path, mode: str
+    installed: Path, tmp_path: Path, mode: str, origin: str
 ) -> None:
     """Each argument of each tool, as its own schema has it: an error about it and no more."""
-    async with served_from(installed, tmp_path, mode) as served:
+    web = {"ALLOWED_ORIGINS": origin, "RATE": "1000", "BURST": "1000"}
+    settings = {f"WEBSCRAPER__{name}": value for name, value in web.items()}
+    settings |= {"API__BASE_URL": origin, "API__RATE": "1000", "API__BURST": "1000"}
+    async with served_from(installed, tmp_path, mode, **settings) as served:
         tools = (await served.client.list_tools()).tools
-        assert len(tools) == 17 + 5
+        assert len(tools) == 17 + 5 + 3 + 6
         for tool in tools:
             schema = Draft202012Validator(tool.input_schema)
-            valid = {name: VALID[name] for name in tool.input_schema.get("required", ())}
+            known = VALID | {"url": origin}
+            valid = {name: known[name] for name in tool.input_schema.get("required", ())}
             valid |= {"path": PATHS[tool.name]} if tool.name in PATHS else {}
             assert schema.is_valid(valid)
             assert not await refusal(served, tool.name, valid)

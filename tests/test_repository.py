@@ -46,7 +46,7 @@ def test_every_promise_of_a_project_stands_in_its_policy(template: Path, tmp_pat
     """With all backends, the table of a project has each promise that this release makes."""
     project = render(template, tmp_path / "p", backends=BACKENDS)
     rows = {row[0] for row in ROW.findall((project / "SECURITY.md").read_text(encoding="utf-8"))}
-    backends = {f"{name}-{n}" for name in ("FS", "DB") for n in range(1, 5)}
+    backends = {f"{name}-{n}" for name in ("FS", "DB", "API", "WEB") for n in range(1, 5)}
     assert rows == {*(f"GEN-{n}" for n in range(1, 8)), *backends}
 
 

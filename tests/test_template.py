@@ -95,6 +95,8 @@ def test_a_backend_that_is_not_chosen_leaves_no_trace(template: Path, tmp_path: 
         missing = {f"{backend}." for backend in BACKENDS if backend not in answers["backends"]}
         if "database" in answers["backends"]:
             missing |= {module for engine in ENGINES if engine not in name for module in OF[engine]}
+        if not {"api", "webscraper"} & set(answers["backends"]):
+            missing |= {"egress", "world.py", "httpx2.Headers"}
         for path, content in snapshot(project).items():
             for word in missing:
                 assert word.strip(".") not in path.split("/")
@@ -139,6 +141,9 @@ OF = {
         ({"backends": []}, "Choose at least one backend"),
         ({"backends": ["nothing"]}, "Invalid choice"),
         ({"license": "x"}, "Invalid choice"),
+        ({"backends": ["api"], "api_auth": "x"}, "Invalid choice"),
+        ({"backends": ["api"], "api_base_url": "api.example.com"}, "Write e.g. https://"),
+        ({"backends": ["api"], "api_base_url": "https://a:b@example.com"}, "Write e.g. https://"),
         ({"package_name": "other"}, "it follows from project_name"),
         ({"command_name": "ls"}, "it follows from project_name"),
         ({"env_prefix": "LD_PRELOAD"}, "it follows from project_name"),

@@ -431,3 +431,34 @@ def test_a_database_is_added_its_engine_changed_and_dropped(tmp_path: Path) -> N
     assert not (project / "src/demo_server/database").exists()
     assert not (project / "tests/database").exists()
     assert queries.read_text(encoding="utf-8") == QUERY
+
+
+def test_backends_of_the_network_are_added_changed_and_dropped(tmp_path: Path) -> None:
+    """Each step is a fresh render but for what is yours; the API's document of your own stays."""
+    template = make_releases(tmp_path)
+    project = generate(template, tmp_path / "project", "v1.0.0")
+    mine = edit_what_is_yours(project)
+    document = project / "src/demo_server/custom/openapi.json"
+    steps: list[dict[str, Any]] = [
+        {"backends": ["filesystem", "api"]},
+        {"api_base_url": "https://api.example.com/v1", "api_auth": "oauth2"},
+        {"backends": ["api", "webscraper"]},
+        {"backends": ["webscraper"]},
+        {"backends": ["filesystem"]},
+    ]
+    answers: dict[str, Any] = {}
+    for step, changed in enumerate(steps):
+        update(project, VcsRef.CURRENT, data=changed)
+        assert_no_conflict(project)
+        answers |= changed
+        here = snapshot(project)
+        fresh = snapshot(generate(template, tmp_path / f"fresh{step}", "v1.0.0", **answers))
+        for file in fresh.keys() - {*mine, ".copier-answers.yml"}:
+            assert here[file] == fresh[file], f"{changed}: {file}"
+        assert here.keys() - fresh.keys() <= {*mine, "src/demo_server/custom/openapi.json"}
+        for file, text in mine.items():
+            assert text in here[file].decode(), f"{changed}: {file}"
+        document.write_text("{}", encoding="utf-8")
+        commit(project, f"feat: step {step}")
+    assert not (project / "src/demo_server/net").exists()
+    assert not (project / "tests/api").exists()

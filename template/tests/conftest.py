@@ -5,7 +5,7 @@ import atexit
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import cache
 from importlib import import_module
@@ -51,6 +51,10 @@ def environment(home: str, env: Mapping[str, str] | None = None) -> dict[str, st
         least[var("FILESYSTEM__ALLOWED_PATHS")] = str(files)
     if (ROOT / "src" / PACKAGE / "database").is_dir():
         least[var("DATABASE__URL")] = database_url()
+    if (ROOT / "src" / PACKAGE / "api").is_dir():
+        # Whatever was answered when the project was made.
+        least[var("API__BASE_URL")] = "https://api.example"
+        least[var("API__AUTH")] = "none"
     return {**least, **(env or {})}
 
 
@@ -63,6 +67,17 @@ def database_url() -> str:
     made = ExitStack()
     atexit.register(made.close)
     return str(made.enter_context(import_module("testbed").testbed()).url)
+
+
+@pytest.fixture(scope="session")
+def network() -> Iterator[Any]:
+    """A network of the tests' own; see world.py."""
+    with ExitStack() as stack:
+        try:
+            made = stack.enter_context(import_module("world").network())
+        except OSError as error:
+            pytest.skip(f"no network of its own; {error}")
+        yield made
 
 
 def command(*args: str | Path, probe: bool = False) -> list[str]:
@@ -89,6 +104,7 @@ async def serve(
     timeout: float = 20,
     stderr: TextIO | None = None,
     probe: bool = False,
+    within: Sequence[str] = (),
     elicitation_callback: Any = None,
 ) -> AsyncIterator[Client]:
     """Start the server as a client would and connect the SDK's own client to it.
@@ -100,12 +116,12 @@ async def serve(
         timeout: seconds until the whole block is given up.
         stderr: where the server's log goes; by default nowhere.
         probe: serve the tools of probe.py too.
+        within: a command that runs the rest of its command line, such as ``Network.command()``.
         elicitation_callback: answers for the user; without it the client cannot ask.
     """
     with TemporaryDirectory() as home, TemporaryFile("w+") as log, anyio.fail_after(timeout):
-        started = StdioServerParameters(
-            command=sys.executable, args=command(*args, probe=probe)[1:], env=environment(home, env)
-        )
+        program, *rest = [*within, *command(*args, probe=probe)]
+        started = StdioServerParameters(command=program, args=rest, env=environment(home, env))
         transport = stdio_client(started, errlog=stderr or log)
         async with Client(
             transport, mode=mode, elicitation_callback=elicitation_callback

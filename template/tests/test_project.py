@@ -57,7 +57,9 @@ def test_every_promise_of_the_security_policy_has_its_tests() -> None:
     assert len(rows) >= 7
     assert {promise for promise, _ in named} == {promise for promise, _ in rows}
     assert named <= marked, f"no test there has this mark: {sorted(named - marked)}"
-    assert {promise for promise, _ in marked} == {promise for promise, _ in rows}
+    # Those of net/ prove promises of two backends, of which one may not be here.
+    own = {promise for promise, path in marked if not path.startswith("tests/net/")}
+    assert own == {promise for promise, _ in rows}
 
 
 def test_the_sdk_is_bounded() -> None:

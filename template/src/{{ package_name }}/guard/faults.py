@@ -114,10 +114,12 @@ def wrong_types(arguments: Mapping[str, object], properties: Mapping[str, Any]) 
     pydantic would take ``"2"`` and ``true`` for a number, and JSON in a text for a list.
     """
     for name, value in arguments.items():
-        schema = properties.get(name, {})
-        types = [kind.get("type") for kind in schema.get("anyOf", [schema])]
-        # What has no type, or a list of them, is left to pydantic.
-        if all(isinstance(each, str) for each in types) and not _json_types(value) & set(types):
+        schema = properties.get(name)
+        kinds = schema.get("anyOf", [schema]) if isinstance(schema, dict) else []
+        named = [kind.get("type") if isinstance(kind, dict) else None for kind in kinds]
+        types = [each for each in named if isinstance(each, str)]
+        # What has no type, or a list of them, is left to whoever reads the whole schema.
+        if types and types == named and not _json_types(value) & set(types):
             return f"invalid_arguments: {name}: should be {' or '.join(types)}"
     return None
 

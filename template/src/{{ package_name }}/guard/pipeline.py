@@ -18,7 +18,7 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -40,6 +40,7 @@ from mcp.server.mcpserver.exceptions import (
 from mcp.server.mcpserver.prompts import Prompt
 from mcp.server.mcpserver.resources import FunctionResource, Resource
 from mcp.server.mcpserver.resources.templates import ResourceSecurityError
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
 from mcp.server.request_state import RequestStateBoundary
 from mcp.types import (
     INTERNAL_ERROR,
@@ -58,7 +59,7 @@ from mcp.types import ResourceTemplate as ListedTemplate
 from mcp.types import Tool as ListedTool
 from mcp_types import SERVER_INFO_META_KEY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from pydantic import AnyUrl, BaseModel, ValidationError, validate_call
+from pydantic import AnyUrl, BaseModel, ConfigDict, ValidationError, validate_call
 
 from ..errors import Refused
 from .audit import AuditError, AuditLog
@@ -168,6 +169,16 @@ def _changes(annotations: ToolAnnotations | None) -> bool:
     return annotations is None or annotations.read_only_hint is not True
 
 
+class _AsGiven(ArgModelBase):
+    """Arguments of a tool that has a schema of its own, as they came in."""
+
+    model_config = ConfigDict(extra="allow")
+
+    def model_dump_one_level(self) -> dict[str, Any]:
+        """Return them as the one argument of the function."""
+        return {"arguments": dict(self.model_extra or {})}
+
+
 class GuardedServer(MCPServer[None]):
     """An MCP server whose every call passes the guard.
 
@@ -210,6 +221,11 @@ class GuardedServer(MCPServer[None]):
         # so that spans hold what the client is told and not the exception behind it.
         places = [isinstance(item, RequestStateBoundary) for item in self.middleware]
         self.middleware.insert(places.index(True), self._guard)
+
+    @property
+    def redactor(self) -> Redactor:
+        """What takes secrets out; a backend adds to it those that it comes by."""
+        return self._redactor
 
     def hidden_tools(self) -> list[str]:
         """Tools that read-only hides for want of an annotation; worth a warning at the start."""
@@ -276,6 +292,33 @@ class GuardedServer(MCPServer[None]):
         tool.parameters["additionalProperties"] = False
         if alias_of:
             self._alias_of[name] = alias_of
+
+    def add_schema_tool(
+        self,
+        fn: Callable[[dict[str, Any]], Awaitable[Any]],
+        *,
+        name: str,
+        parameters: Mapping[str, Any],
+        title: str | None = None,
+        description: str | None = None,
+        annotations: ToolAnnotations | None = None,
+    ) -> None:
+        """Register a tool whose arguments are not those of a Python function, but of a schema.
+
+        Names and plain types are checked against the schema's properties; the rest of the schema
+        is the function's to check.
+
+        Args:
+            fn: is given the arguments as one dictionary, named ``arguments``.
+            parameters: JSON Schema of an object.
+
+        Raises:
+            ValueError: there is a tool of this name.
+        """
+        self.add_tool(fn, name, title, description, annotations)
+        tool = self._tool_manager._tools[name]
+        tool.parameters = {**parameters, "additionalProperties": False}
+        tool.fn_metadata.arg_model = _AsGiven
 
     def add_prompt(self, prompt: Prompt) -> None:
         """Register a prompt, as in `MCPServer`."""

@@ -2,8 +2,9 @@
 """Secrets are taken out of everything that is written down: audit records and the server's log.
 
 Three rules: a field whose name sounds like a secret loses its value; text that looks like a
-credential is replaced; and the secrets of this server's own settings are replaced wherever
-they appear, also encoded. The first two are heuristics, the third is exact.
+credential is replaced; and the secrets of this server's own settings, and those that it fetches
+with them, are replaced wherever they appear, also encoded. The first two are heuristics, the third
+is exact.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import logging
 import math
 import re
 import traceback
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
@@ -73,7 +75,9 @@ _LOOK_AHEAD = 640
 _MAX_LOG_TEXT = 65_536
 
 # Shorter secrets are not looked for: they would tear holes into ordinary words.
-_MIN_SECRET = 6
+MIN_SECRET = 6
+# Secrets that came up while the server runs, such as tokens. The oldest have expired.
+_MAX_LATER = 32
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
     0x2028: "\\u2028",
@@ -82,15 +86,20 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} |
 
 
 def _encodings(secret: str) -> set[str]:
-    """The secret as it is, in a URL, and in Base64 at each of the three possible offsets."""
+    """The secret as it is, in JSON, in a URL, and in Base64 at each of the three offsets."""
     raw = secret.encode("utf-8", "surrogatepass")
     forms = {secret, quote(raw, safe=""), quote(raw)}
+    for ascii_only in (True, False):
+        written = secret
+        for _ in range(2):  # also as a text of JSON within JSON
+            written = json.dumps(written, ensure_ascii=ascii_only)[1:-1]
+            forms.add(written)
     for offset in range(3):
         # Characters at both ends mix in bits of the neighbours: only those between are certain.
         encoded = base64.b64encode(b"\0" * offset + raw).decode()
         certain = encoded[(0, 2, 3)[offset] : (len(raw) + offset) * 8 // 6]
         forms |= {certain, certain.replace("+", "-").replace("/", "_")}
-    return {form for form in forms if len(form) >= _MIN_SECRET}
+    return {form for form in forms if len(form) >= MIN_SECRET}
 
 
 def _replacement(match: re.Match[str]) -> str:
@@ -127,12 +136,24 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._from_start = frozenset(secrets)
+        self._later: deque[str] = deque(maxlen=_MAX_LATER)
+        self._known = self._pattern()
+        # The names of arguments are few and come again with every call.
+        self._name = functools.lru_cache(maxsize=512)(self._look_at_name)
+
+    def add(self, secret: str) -> None:
+        """Take out one more secret from now on, such as a token that was fetched."""
+        if secret not in self._from_start and secret not in self._later:
+            self._later.append(secret)
+            self._known = self._pattern()
+
+    def _pattern(self) -> re.Pattern[str] | None:
+        secrets = (*self._from_start, *self._later)
         forms = {form for secret in secrets for form in _encodings(secret)}
         # Longest first: of two that begin alike, the longer one must go as a whole.
         ordered = sorted(forms, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
-        # The names of arguments are few and come again with every call.
-        self._name = functools.lru_cache(maxsize=512)(self._look_at_name)
+        return re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def own(self, text: str) -> str:
         """The text without this server's own secrets."""
