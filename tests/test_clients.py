@@ -167,7 +167,7 @@ def test_the_inspector_finds_nothing_in_the_schemas_of_tools_that_write(
     options = ("--strict", "--method", "tools/list", "--format", "json", "-q")
     listed = node.run("inspector", "--cli", *target, *options)
     assert listed.returncode == 0, listed.stderr
-    assert len(json.loads(listed.stdout)["result"]["tools"]) == 17 + 5 + 3 + 6
+    assert len(json.loads(listed.stdout)["result"]["tools"]) == 17 + 5 + 4 + 6
 
 
 # --- The conformance suite.

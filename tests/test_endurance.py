@@ -716,14 +716,14 @@ async def test_wrong_arguments_of_every_tool_are_refused_without_leaks(
     settings |= {"API__BASE_URL": origin, "API__RATE": "1000", "API__BURST": "1000"}
     async with served_from(installed, tmp_path, mode, **settings) as served:
         tools = (await served.client.list_tools()).tools
-        assert len(tools) == 17 + 5 + 3 + 6
+        assert len(tools) == 17 + 5 + 4 + 6
         for tool in tools:
             schema = Draft202012Validator(tool.input_schema)
-            known = VALID | {"url": origin}
+            known = VALID | {"url": origin, "cursor": "of no answer"}
             valid = {name: known[name] for name in tool.input_schema.get("required", ())}
             valid |= {"path": PATHS[tool.name]} if tool.name in PATHS else {}
             assert schema.is_valid(valid)
-            assert not await refusal(served, tool.name, valid)
+            assert bool(await refusal(served, tool.name, valid)) == (tool.name == "read_answer")
             for name in tool.input_schema["properties"]:
                 for value in WRONG:
                     arguments = {**valid, name: value}

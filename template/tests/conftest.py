@@ -53,7 +53,7 @@ def environment(home: str, env: Mapping[str, str] | None = None) -> dict[str, st
         least[var("DATABASE__URL")] = database_url()
     if (ROOT / "src" / PACKAGE / "api").is_dir():
         # Whatever was answered when the project was made.
-        least[var("API__BASE_URL")] = "https://api.example"
+        least[var("API__BASE_URL")] = "https://service.example"
         least[var("API__AUTH")] = "none"
     return {**least, **(env or {})}
 
@@ -71,7 +71,7 @@ def database_url() -> str:
 
 @pytest.fixture(scope="session")
 def network() -> Iterator[Any]:
-    """A network of the tests' own; see world.py."""
+    """A network of the tests' own, for backends that reach one."""
     with ExitStack() as stack:
         try:
             made = stack.enter_context(import_module("world").network())

@@ -198,23 +198,25 @@ def test_a_client_that_only_sends_cannot_fill_the_memory(tmp_path: Path, flood: 
     with stdio(tmp_path) as server:
         assert server.works()
         before = server.peak_memory()
-        assert send_for_a_second(server, flood)
+        assert send_until_it_takes_no_more(server, flood)
         assert server.peak_memory() - before < 16 * MIB
 
 
-def send_for_a_second(server: Probe, flood: bytes) -> bool:
+def send_until_it_takes_no_more(server: Probe, flood: bytes) -> bool:
     """Send as fast as the pipe takes it, and say whether it took nothing for a good while."""
     assert server.process.stdin
     pipe = server.process.stdin.fileno()
     os.set_blocking(pipe, False)
     begin = taken = time.monotonic()
-    while time.monotonic() - begin < 1:
+    while taken - begin < 10:  # how soon depends on how busy this machine is
         try:
             os.write(pipe, flood * (4096 // len(flood)))
             taken = time.monotonic()
         except BlockingIOError:
+            if time.monotonic() - taken > 0.5:
+                return True
             time.sleep(0.01)
-    return time.monotonic() - taken > 0.3
+    return False
 
 
 @pytest.mark.promise("GEN-1")

@@ -1,7 +1,7 @@
 # managed: part of the template; modelctx updates may rewrite it. Your code lives in custom/.
 """What a backend tells the server about itself after it has registered its tools."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 
@@ -16,6 +16,7 @@ class Registered:
         write: host paths it must be able to read and change.
         warnings: what the operator will want to know, a line each.
         close: releases what the backend has opened; called once when the server stops.
+        aclose: the same for what can only be closed while the event loop runs; called before.
     """
 
     name: str
@@ -24,3 +25,4 @@ class Registered:
     write: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     close: Callable[[], None] = lambda: None
+    aclose: Callable[[], Awaitable[None]] | None = None

@@ -120,6 +120,25 @@ async def test_many_operations_are_found_and_called_by_name(network: Network) ->
     assert [each.method for each in network.requests("t4.example")] == ["GET", "DELETE"]
 
 
+@pytest.mark.parametrize(("count", "words"), [(3, 1), (40, 1), (40, 60), (400, 60)])
+async def test_the_list_of_tools_is_small_whatever_the_document(
+    network: Network, count: int, words: int
+) -> None:
+    """Every client sends all of it to its model."""
+    fields = {
+        f"field{number}": {"type": "string", "description": "of it"} for number in range(words)
+    }
+    body = {"content": {"application/json": {"schema": {"type": "object", "properties": fields}}}}
+    made = {"operationId": "", "summary": "Does it. " * words, "requestBody": body, "responses": {}}
+    paths = {f"/{n}": {"post": {**made, "operationId": f"do{n}"}} for n in range(count)}
+    document = {"openapi": "3.1.0", "info": {"title": "x", "version": "1"}, "paths": paths}
+    async with serving(network, "t4b.example", document, SERVER_READ_ONLY="false") as client:
+        tools = (await client.list_tools()).tools
+    listed = sum(len(tool.model_dump_json(by_alias=True, exclude_none=True)) for tool in tools)
+    assert listed < 50_000
+    assert ("do0" in {tool.name for tool in tools}) == (words == 1)
+
+
 @pytest.mark.setting("API__INCLUDE")
 async def test_only_included_operations_are_served(network: Network) -> None:
     """By method and path, or by tag."""
@@ -392,7 +411,7 @@ def test_check_says_what_would_be_served(tmp_path: Path) -> None:
     done = check(tmp_path, odd, EXCLUDE="GET /stokc")
     assert done.returncode == 0, done.stderr
     line = next(each for each in done.stdout.splitlines() if each.startswith("api: "))
-    for part in ("https://api.example/", "auth none", "read-only", "3 of 5 operations", "1 skipped",
+    for part in ("https://service.example/", "auth none", "read-only", "3 of 5 operations", "1 skipped",
                  "6 tools"):  # fmt: skip
         assert part in line
     assert "skipped: GET /odd/{x}" in done.stdout

@@ -306,7 +306,8 @@ class GuardedServer(MCPServer[None]):
         """Register a tool whose arguments are not those of a Python function, but of a schema.
 
         Names and plain types are checked against the schema's properties; the rest of the schema
-        is the function's to check.
+        is the function's to check. It has no schema of its results, which would double a list of
+        many such tools.
 
         Args:
             fn: is given the arguments as one dictionary, named ``arguments``.
@@ -315,7 +316,7 @@ class GuardedServer(MCPServer[None]):
         Raises:
             ValueError: there is a tool of this name.
         """
-        self.add_tool(fn, name, title, description, annotations)
+        self.add_tool(fn, name, title, description, annotations, structured_output=False)
         tool = self._tool_manager._tools[name]
         tool.parameters = {**parameters, "additionalProperties": False}
         tool.fn_metadata.arg_model = _AsGiven

@@ -72,6 +72,7 @@ def register(server: GuardedServer, settings: Settings) -> Registered:
         name="api",
         summary=f"api: {client.address}, auth {own.auth}, {may}, {about}, {count} tools",
         warnings=tuple(_warnings(settings, document, base, operations)),
+        aclose=egress.aclose,
     )
 
 

@@ -47,6 +47,6 @@ def register(server: GuardedServer, settings: Settings) -> Registered:
         name="webscraper",
         summary=f"webscraper: {domains}{more}{private}, robots.txt {robots}, {tools.count()} tools",
         warnings=tuple(warnings),
-        # Its connections end with the process.
         close=reader.close,
+        aclose=egress.aclose,
     )
