@@ -92,7 +92,7 @@ def test_an_address_of_an_api_is_an_address(template: Path, tmp_path: Path, payl
 
 
 def test_an_address_of_an_api_is_a_default_and_nothing_else(template: Path, tmp_path: Path) -> None:
-    """It stands in the code as a text, and in the example of the environment."""
+    """It stands in the code as a text."""
     url = "https://api.example.com:8443/v1/~x"
     project = render(
         template, tmp_path / "p", backends=["api"], api_base_url=url, api_auth="bearer"
@@ -104,8 +104,6 @@ def test_an_address_of_an_api_is_a_default_and_nothing_else(template: Path, tmp_
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value
     }
     assert found == {"BASE_URL": url, "AUTH": "bearer"}
-    example = (project / ".env.example").read_text(encoding="utf-8")
-    assert re.search(rf"^#DEMO_SERVER_API__BASE_URL='?{re.escape(url)}'?$", example, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["a", "A B", "notes-server", "Notes Server 2", "a_b-c d"])

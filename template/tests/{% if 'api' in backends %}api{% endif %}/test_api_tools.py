@@ -411,8 +411,8 @@ def test_check_says_what_would_be_served(tmp_path: Path) -> None:
     done = check(tmp_path, odd, EXCLUDE="GET /stokc")
     assert done.returncode == 0, done.stderr
     line = next(each for each in done.stdout.splitlines() if each.startswith("api: "))
-    for part in ("https://service.example/", "auth none", "read-only", "3 of 5 operations", "1 skipped",
-                 "6 tools"):  # fmt: skip
+    for part in ("https://service.example/", "auth none", "read-only", "3 of 5 operations",
+                 "1 skipped", "6 tools"):  # fmt: skip
         assert part in line
     assert "skipped: GET /odd/{x}" in done.stdout
     assert "GET /stokc" in done.stdout

@@ -103,10 +103,14 @@ def _base(own: ApiSettings, document: Document | None) -> tuple[Url, bool]:
     """Return the base URL, and whether it may be in a private network."""
     from ..net.egress import is_public
     from ..net.urls import parse
+    from .answers import BASE_URL
 
     setting = f"{PREFIX}API__BASE_URL"
-    if own.base_url:
-        return parse(own.base_url), True
+    if written := own.base_url or BASE_URL:
+        try:
+            return parse(written), True
+        except Refused as refused:
+            raise ConfigError(f"{setting}: {refused.message}") from None
     for server in document.servers if document else ():
         if not server.lower().startswith(("https:", "http:")):
             continue  # relative to where the document was, which is not known

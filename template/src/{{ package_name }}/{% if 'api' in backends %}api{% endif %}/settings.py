@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from ..errors import Refused
 from ..lists import Texts
 from ..net.urls import parse
-from .answers import AUTH, BASE_URL
+from .answers import AUTH
 from .requests import is_own_header
 
 _KIB = 1024
@@ -60,7 +60,7 @@ def filter_matches(glob: str, method: str, path: str, tags: tuple[str, ...]) -> 
 
 
 def _address(text: str) -> str:
-    if not text:  # the default, where nothing was answered
+    if not text:  # the default
         return text
     try:
         parse(text)
@@ -92,9 +92,10 @@ class ApiSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     base_url: _Address = Field(
-        default=BASE_URL,
+        default="",
         description="Address that every path is added to, such as https://api.example.com/v1. It "
-        "may be in a private network. Without it, the first server in the document, which may not.",
+        "may be in a private network. Without it, the one that was answered when the project was "
+        "made; without that the first server in the document, which may not.",
     )
     document: Annotated[str, AfterValidator(_path)] | None = Field(
         default=None,
