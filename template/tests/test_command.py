@@ -362,8 +362,8 @@ async def test_every_argument_is_bounded() -> None:
         if kind == "string":
             assert "maxLength" in schema or "pattern" in schema, where
         elif kind in ("integer", "number"):
-            assert "minimum" in schema, where
-            assert "maximum" in schema, where
+            assert {"minimum", "exclusiveMinimum"} & set(schema), where
+            assert {"maximum", "exclusiveMaximum"} & set(schema), where
         elif kind == "array":
             assert "maxItems" in schema, where
             check(f"{where}[]", schema["items"], root)

@@ -2,6 +2,7 @@
 """What clients get of an API and what they cannot ask of it, through a real client."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def echo(request: Request) -> Reply:
 
 
 async def test_each_operation_is_a_tool(network: Network) -> None:
-    """With the document's names, a schema of the arguments and of the answer, and hints."""
+    """With the document's names, a schema of the arguments, and hints."""
     network.route("t1.example", echo)
     async with serving(network, "t1.example", PETS) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
@@ -33,7 +34,6 @@ async def test_each_operation_is_a_tool(network: Network) -> None:
     assert (hints.read_only_hint, hints.destructive_hint) == (True, False)
     assert (hints.idempotent_hint, hints.open_world_hint) == (True, True)
     assert tools["getPet"].input_schema["required"] == ["id"]
-    assert tools["getPet"].output_schema
     assert "GET /pets/{id}" in tools["getPet"].description
     assert (found["status"], found["data"]["target"]) == (200, "/v1/pets/7")
     assert (found["text"], found["truncated"], found["next_cursor"]) == (None, False, None)
@@ -120,6 +120,10 @@ async def test_many_operations_are_found_and_called_by_name(network: Network) ->
     assert [each.method for each in network.requests("t4.example")] == ["GET", "DELETE"]
 
 
+# Those of other backends are not meant.
+OURS = re.compile(r"do[0-9]|call_|list_operations|describe_operation|read_answer|get_api|validate_")
+
+
 @pytest.mark.parametrize(("count", "words"), [(3, 1), (40, 1), (40, 60), (400, 60)])
 async def test_the_list_of_tools_is_small_whatever_the_document(
     network: Network, count: int, words: int
@@ -133,7 +137,7 @@ async def test_the_list_of_tools_is_small_whatever_the_document(
     paths = {f"/{n}": {"post": {**made, "operationId": f"do{n}"}} for n in range(count)}
     document = {"openapi": "3.1.0", "info": {"title": "x", "version": "1"}, "paths": paths}
     async with serving(network, "t4b.example", document, SERVER_READ_ONLY="false") as client:
-        tools = (await client.list_tools()).tools
+        tools = [each for each in (await client.list_tools()).tools if OURS.match(each.name)]
     listed = sum(len(tool.model_dump_json(by_alias=True, exclude_none=True)) for tool in tools)
     assert listed < 50_000
     assert ("do0" in {tool.name for tool in tools}) == (words == 1)

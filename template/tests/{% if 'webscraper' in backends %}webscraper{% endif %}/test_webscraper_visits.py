@@ -18,7 +18,7 @@ from scraping import call, refusal, scraping, targets
 from world import OTHER, PRIVATE, PUBLIC, Network, Reply, Request
 
 pytestmark = pytest.mark.anyio
-promise, setting = pytest.mark.promise, pytest.mark.setting
+setting = pytest.mark.setting
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def _names(network: Network) -> None:
     network.name("v-metadata.example", "169.254.169.254")
 
 
-@promise("WEB-3", "GEN-6")
+@pytest.mark.promise("WEB-3", "GEN-6")
 async def test_nothing_forbidden_is_reached(network: Network) -> None:
     """In no spelling, and no name that leads there."""
     _names(network)
@@ -87,7 +87,7 @@ async def test_nothing_forbidden_is_reached(network: Network) -> None:
     assert network.connections[before:] == []
 
 
-@promise("WEB-3")
+@pytest.mark.promise("WEB-3")
 @pytest.mark.parametrize(
     "tool", ["extract_links", "get_page_info", "sitemap", "check_robots_txt", "crawl"]
 )
@@ -103,7 +103,7 @@ async def test_no_other_tool_reaches_it(network: Network, tool: str) -> None:
     assert network.connections[before:] == []
 
 
-@promise("WEB-3")
+@pytest.mark.promise("WEB-3")
 async def test_no_redirect_reaches_it(network: Network) -> None:
     """Whatever scheme, host, port or status it names; also after a harmless hop."""
     _names(network)
@@ -125,7 +125,7 @@ async def test_no_redirect_reaches_it(network: Network) -> None:
     assert {port for _, port in network.connections[before:]} == {80, 443}
 
 
-@promise("WEB-3")
+@pytest.mark.promise("WEB-3")
 @pytest.mark.parametrize("turns", [
     [(PUBLIC,), (PRIVATE,)], [(PUBLIC,), (PUBLIC, PRIVATE)], [(PUBLIC,), (PUBLIC,), (PRIVATE,)],
     [(PRIVATE,), (PUBLIC,)], [(PUBLIC, OTHER), (PRIVATE, OTHER)], [(PUBLIC,), ("127.0.0.1",)],
@@ -144,7 +144,7 @@ async def test_dns_that_changes_its_mind(network: Network, turns: list[Any]) -> 
     assert reached <= {PUBLIC, OTHER}
 
 
-@promise("WEB-3")
+@pytest.mark.promise("WEB-3")
 async def test_no_downgrade_and_no_loop(network: Network, client: Client) -> None:
     """From https to http is refused; a loop ends."""
     down = {"Location": "http://v-down.example/b"}
@@ -156,7 +156,7 @@ async def test_no_downgrade_and_no_loop(network: Network, client: Client) -> Non
     assert "redirects more than 5 times" in await refusal(client, "http://v-loop.example/")
 
 
-@promise("WEB-3")
+@pytest.mark.promise("WEB-3")
 @setting("WEBSCRAPER__ALLOWED_DOMAINS")
 async def test_allowed_domains(network: Network) -> None:
     """On the boundary of a label, in any spelling; also after a redirect."""
@@ -176,7 +176,7 @@ async def test_allowed_domains(network: Network) -> None:
     assert targets(network, "v-allow.example.v-evil.example") == []
 
 
-@promise("WEB-3")
+@pytest.mark.promise("WEB-3")
 @setting("WEBSCRAPER__BLOCKED_DOMAINS")
 async def test_blocked_domains(network: Network) -> None:
     """Stronger than allowed; a page that leads there is refused, too."""
@@ -199,7 +199,7 @@ async def test_blocked_domains(network: Network) -> None:
     assert targets(network, "b.v-open.example") == []
 
 
-@promise("WEB-3")
+@pytest.mark.promise("WEB-3")
 @setting("WEBSCRAPER__ALLOWED_ORIGINS")
 async def test_allowed_origins(network: Network) -> None:
     """A private server that the operator names: exactly that, and beside allowed_domains."""
@@ -220,7 +220,7 @@ async def test_allowed_origins(network: Network) -> None:
     assert network.connections[before:] == []
 
 
-@promise("WEB-3")
+@pytest.mark.promise("WEB-3")
 @setting("WEBSCRAPER__PORTS")
 async def test_ports(network: Network) -> None:
     """Only these; the default ones are not added."""
@@ -283,7 +283,7 @@ def test_whose_a_host_is() -> None:
 # --- WEB-2: how often.
 
 
-@promise("WEB-2")
+@pytest.mark.promise("WEB-2")
 async def test_no_spelling_gets_around_the_rate(network: Network) -> None:
     """Port, case, scheme, subdomain, trailing dot, redirects: the same site has the same rate."""
     hosts = ["w-rate.example", "a.w-rate.example", "b.w-rate.example"]
@@ -305,7 +305,7 @@ async def test_no_spelling_gets_around_the_rate(network: Network) -> None:
     assert "try again in" in told[0]
 
 
-@promise("WEB-2")
+@pytest.mark.promise("WEB-2")
 @setting("WEBSCRAPER__RATE")
 async def test_rate(network: Network) -> None:
     """Requests of one site go at the rate, those of another at once."""
@@ -322,7 +322,7 @@ async def test_rate(network: Network) -> None:
     assert time.monotonic() - began < 10
 
 
-@promise("WEB-2")
+@pytest.mark.promise("WEB-2")
 @setting("WEBSCRAPER__BURST")
 @setting("WEBSCRAPER__MAX_WAIT")
 async def test_burst_and_max_wait(network: Network) -> None:
@@ -338,7 +338,7 @@ async def test_burst_and_max_wait(network: Network) -> None:
     assert 1.8 < times[2] - times[0] < 5
 
 
-@promise("WEB-1", "WEB-2")
+@pytest.mark.promise("WEB-1", "WEB-2")
 async def test_a_busy_site_is_not_one_without_robots(network: Network) -> None:
     """When its robots.txt has to wait, the call is told so, and the next one asks for it."""
     pages(network, "w-busy.example")
@@ -350,7 +350,7 @@ async def test_a_busy_site_is_not_one_without_robots(network: Network) -> None:
     assert targets(network, "w-busy.example") == ["/robots.txt", "/robots.txt"]
 
 
-@promise("WEB-2")
+@pytest.mark.promise("WEB-2")
 @pytest.mark.parametrize("status", [429, 503])
 async def test_retry_after(network: Network, client: Client, status: int) -> None:
     """A site that asks for a pause gets it."""
@@ -374,7 +374,7 @@ TYPES = [
 ]  # fmt: skip
 
 
-@promise("WEB-4")
+@pytest.mark.promise("WEB-4")
 @pytest.mark.parametrize(("kind", "accepted"), TYPES)
 async def test_types(network: Network, client: Client, kind: str, accepted: bool) -> None:
     """Text is fetched; of anything else the body is not even read."""
@@ -396,14 +396,14 @@ async def test_types(network: Network, client: Client, kind: str, accepted: bool
         assert told.startswith("type_not_allowed: it is of type")
 
 
-@promise("WEB-4")
+@pytest.mark.promise("WEB-4")
 async def test_what_is_no_text_and_has_no_type(network: Network, client: Client) -> None:
     """Is not taken for one."""
     network.page("x-binary.example", "/", b"\x7fELF\0\0\0", content_type="")
     assert "type_not_allowed" in await refusal(client, "http://x-binary.example/")
 
 
-@promise("WEB-4", "GEN-6")
+@pytest.mark.promise("WEB-4", "GEN-6")
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 418, 500, 503])
 async def test_the_body_of_an_error_is_not_shown(
     network: Network, client: Client, status: int
@@ -460,7 +460,7 @@ ENDLESS = {
 }
 
 
-@promise("WEB-4")
+@pytest.mark.promise("WEB-4")
 @pytest.mark.parametrize("name", ENDLESS)
 async def test_what_never_ends(network: Network, client: Client, name: str) -> None:
     """Is stopped at the limit, and the server serves the next page."""
@@ -475,7 +475,7 @@ async def test_what_never_ends(network: Network, client: Client, name: str) -> N
     assert time.monotonic() - began < 8
 
 
-@promise("WEB-4")
+@pytest.mark.promise("WEB-4")
 @setting("WEBSCRAPER__TIMEOUT")
 async def test_one_time_for_all(network: Network) -> None:
     """A body that drips, and redirects that each take a while, end at the same time."""
@@ -503,7 +503,7 @@ def _drip() -> Iterator[bytes]:
         yield b"x"
 
 
-@promise("WEB-4")
+@pytest.mark.promise("WEB-4")
 @setting("WEBSCRAPER__MAX_BYTES")
 async def test_max_bytes(network: Network) -> None:
     """Decompressed bytes."""
