@@ -79,7 +79,12 @@ class Tools:
             int, Field(gt=0, lt=_MOST_CHARS, description="Characters of the text that are wanted.")
         ] = 5000,
         start_index: Annotated[
-            int, Field(ge=0, description="Character to begin at; `next_index` of the part before.")
+            int,
+            Field(
+                ge=0,
+                le=1_000_000_000,
+                description="Character to begin at; `next_index` of the part before.",
+            ),
         ] = 0,
         raw: Annotated[
             bool, Field(description="The source of the page, instead of Markdown.")
